@@ -1,0 +1,1 @@
+"""Speed, measured so that anyone can repeat it: ``make bench NAME=stored_epoch``."""

@@ -1,0 +1,36 @@
+"""``limbeck run``: a recipe from beginning to end, or on from where it stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limbeck.cli.options import Json, Out, Overrides, RecipeFile, folder_for
+from limbeck.cli.results import show
+from limbeck.cli.watching import watch
+from limbeck.pipeline.run import events, opened
+from limbeck.recipe import load
+
+Until = Annotated[str | None, typer.Option(help="The last stage to run, such as label.")]
+
+
+def run(
+    recipe: RecipeFile, out: Out = None, set_: Overrides = None, until: Until = None, json_: Json = False
+) -> None:
+    """Run a recipe: teacher, answers, baseline, student, evaluation, export, report. Goes on where it stopped."""
+    whole = load(recipe, overrides=tuple(set_ or ()))
+    place = folder_for(whole, out)
+    watch(events(whole, place, until=until))
+    if until is None:
+        _finish(place, as_json=json_)
+
+
+def _finish(place: Path, *, as_json: bool) -> None:
+    found = opened(place)
+    if as_json:
+        typer.echo(json.dumps(found.report.model_dump(mode="json", by_alias=True), indent=2))
+    else:
+        show(found)

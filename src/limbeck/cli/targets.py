@@ -1,0 +1,155 @@
+"""`limbeck targets`: the teachers' answers that are kept on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from limbeck.cli.failure import guarded
+from limbeck.cli.table import size, table
+
+if TYPE_CHECKING:
+    from limbeck.teachers.store import Summary
+
+targets = typer.Typer(no_args_is_help=True, help="List, inspect, verify and remove stored teachers' answers.")
+
+Name = Annotated[
+    str, typer.Argument(help="A store's name, or the first few characters of it.", metavar="STORE")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def list_(as_json: AsJson = False) -> None:
+    """List the stores, the newest first."""
+    from limbeck.teachers.store import list_stores
+
+    found = list_stores()
+    if as_json:
+        typer.echo(json.dumps([summary.model_dump(mode="json") for summary in found], indent=2))
+    elif found:
+        columns = ("STORE", "TEACHER", "DATA", "ANSWERED", "SIZE", "STATE")
+        typer.echo(table(columns, map(_row, found), right=["ANSWERED", "SIZE"]))
+    else:
+        typer.echo("No store is kept yet. `limbeck run` and `limbeck label` make them.")
+
+
+def inspect(store: Name, as_json: AsJson = False) -> None:
+    """Show what a store holds and for whom, after comparing every checksum."""
+    from limbeck.teachers.store import inspect as looked_at
+
+    found = looked_at(_path(store))
+    plain = found.model_dump(mode="json")
+    if as_json:
+        typer.echo(json.dumps(plain, indent=2))
+    else:
+        lines = {name: value for name, value in plain.items() if name != "key"} | (plain["key"] or {})
+        typer.echo(table(("", ""), [(name, _shown(value)) for name, value in lines.items()]).strip())
+    if found.problem:
+        raise _damaged(found)
+
+
+def verify(
+    store: Name,
+    run: Annotated[Path | None, typer.Option(help="A run that uses it: its teacher is asked again.")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many samples to ask about.")] = 256,
+) -> None:
+    """Compare every checksum, and with --run ask the teacher again about a sample and compare."""
+    from limbeck.teachers.store import inspect as looked_at
+
+    path = _path(store)
+    found = looked_at(path)
+    if found.problem:
+        raise _damaged(found)
+    typer.echo(f"{found.name}: {found.held:,} of {found.records:,} samples, every checksum is right.")
+    if run is not None:
+        _ask_again(path, run, sample)
+
+
+def remove(
+    store: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False
+) -> None:
+    """Delete a store; a run that needs it asks its teacher again."""
+    from limbeck.teachers.store import remove as delete
+
+    path = _path(store)
+    if not yes and not typer.confirm(f"Delete {path}?", err=True):
+        typer.echo("Nothing is deleted.")
+        return
+    typer.echo(f"{path.name} is deleted; {size(delete(path))} are free.")
+
+
+targets.command("list")(guarded(list_))
+targets.command("inspect")(guarded(inspect))
+targets.command("verify")(guarded(verify))
+targets.command("remove")(guarded(remove))
+
+
+def _row(found: Summary) -> tuple[str, ...]:
+    state = "damaged" if found.problem and not found.key else "complete" if found.complete else "incomplete"
+    answered = f"{found.held:,}/{found.records:,}"
+    return found.name, found.teacher, found.data, answered, size(found.bytes), state
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value) if isinstance(value, (dict, list, bool)) or value is None else str(value)
+
+
+def _path(name: str) -> Path:
+    from limbeck.errors import StoreError, nearest
+    from limbeck.teachers.store import list_stores
+
+    stores = {found.name: found.path for found in list_stores()}
+    matching = [path for other, path in stores.items() if other.startswith(name)]
+    if name in stores:
+        return stores[name]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise StoreError(f"{name!r} fits {len(matching)} stores. Give more characters of its name.")
+    hint = nearest(name, stores)
+    raise StoreError(f"There is no store {name!r}.{hint} `limbeck targets list` shows all {len(stores)}.")
+
+
+def _damaged(found: Summary) -> Exception:
+    from limbeck.errors import StoreError
+
+    return StoreError(f"{found.name}: {found.problem}")
+
+
+def _ask_again(path: Path, run: Path, sample: int) -> None:
+    from limbeck.errors import StoreError
+    from limbeck.files import read_json
+    from limbeck.pipeline.context import Context
+    from limbeck.pipeline.folder import RunFolder
+    from limbeck.pipeline.label import block, live
+    from limbeck.recipe import Execution
+    from limbeck.teachers.store import Store
+    from limbeck.teachers.store import verify as compare
+
+    facts = run / "targets.json"
+    if not facts.is_file():
+        raise StoreError(
+            f"{run} is not a run that stored its teacher's answers; give one that did with --run."
+        )
+    context = Context.reopened(RunFolder(run))
+    execution = Execution.model_validate(read_json(facts)["execution"])
+    result = compare(
+        Store.open(path),
+        live(context, execution),
+        context.splits.train,
+        context.preprocessing,
+        sample=sample,
+        execution=lambda: block(context, execution),
+    )
+    text = (
+        f"asked again about {result.asked} samples: largest difference {result.largest_error:.2g} "
+        f"(at most {result.tolerance:.2g} expected), same class {result.agreement:.1%}"
+    )
+    if not result.passed:
+        raise StoreError(
+            f"{path.name}: {text}. Remove it with `limbeck targets remove {path.name}`, then label again."
+        )
+    typer.echo(text)

@@ -1,0 +1,29 @@
+"""Which examples: pools of samples with stable ids, their division, their views, and batches of them."""
+
+from limbeck.data.arrays import Arrays as Arrays
+from limbeck.data.arrays import Mapped as Mapped
+from limbeck.data.arrays import read_arrays as read_arrays
+from limbeck.data.config import AnyData as AnyData
+from limbeck.data.config import ArrayFiles as ArrayFiles
+from limbeck.data.config import Digits as Digits
+from limbeck.data.config import Division as Division
+from limbeck.data.config import FashionMNIST as FashionMNIST
+from limbeck.data.config import ImageFolder as ImageFolder
+from limbeck.data.config import PythonData as PythonData
+from limbeck.data.contamination import Contamination as Contamination
+from limbeck.data.contamination import contamination as contamination
+from limbeck.data.counter import hashed as hashed
+from limbeck.data.images import image_folder as image_folder
+from limbeck.data.opening import load as load
+from limbeck.data.preprocessing import Preprocessing as Preprocessing
+from limbeck.data.python import as_source as as_source
+from limbeck.data.source import Source as Source
+from limbeck.data.splits import Parts as Parts
+from limbeck.data.splits import Splits as Splits
+from limbeck.data.splits import split as split
+from limbeck.data.stream import Stream as Stream
+from limbeck.data.stream import ordered as ordered
+from limbeck.data.torch_dataset import Loaded as Loaded
+from limbeck.data.torch_dataset import from_dataset as from_dataset
+from limbeck.data.views import Augmentation as Augmentation
+from limbeck.data.views import augment as augment

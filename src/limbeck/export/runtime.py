@@ -1,0 +1,80 @@
+"""Written files as plain functions: raw samples in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from limbeck.compress.silence import silence
+from limbeck.errors import ModelError
+from limbeck.export.deployed import Deployed
+
+Runner = Callable[[NDArray[Any]], NDArray[np.float32]]
+"""Raw samples ``[n, ...]`` to logits ``[n, classes]``."""
+
+
+def open_onnx(path: Path, threads: int = 1) -> Runner:
+    """An ONNX file in onnxruntime on the CPU.
+
+    Args:
+        path: An ONNX file with one input.
+        threads: Threads of this session. Operators run one after another, and no thread waits by spinning.
+
+    Raises:
+        ModelError: If onnxruntime cannot load the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base but this
+        raise ModelError(
+            f"{path} cannot be loaded by onnxruntime: {error}. Export the student again."
+        ) from error
+    run, name = session.run, session.get_inputs()[0].name
+
+    def answer(raw: NDArray[Any]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = run(None, {name: raw})[0]
+        return logits
+
+    return answer
+
+
+def open_program(path: Path) -> Runner:
+    """A ``.pt2`` file in torch, on as many threads as torch has now.
+
+    Raises:
+        ModelError: If torch cannot load the file.
+    """
+    with silence():
+        try:
+            module = torch.export.load(path).module()
+        except Exception as error:  # anything from a zip error to a schema mismatch
+            raise ModelError(
+                f"{path} cannot be loaded by torch.export: {error}. Export the student again."
+            ) from error
+    return _runner(module)
+
+
+def open_module(deployed: Deployed) -> Runner:
+    """A student in torch, as it was trained: what every file is compared with."""
+    return _runner(deployed)
+
+
+def _runner(module: torch.nn.Module) -> Runner:
+    def answer(raw: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            logits: NDArray[np.float32] = module(torch.from_numpy(raw)).numpy()
+        return logits
+
+    return answer

@@ -1,0 +1,23 @@
+"""From unnormalised scores to log-probabilities: where number format and temperature are met."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def log_probs(
+    logits: Float[Tensor, "*batch classes"], *, temperature: float = 1.0
+) -> Float[Tensor, "*batch classes"]:
+    """Log-softmax over the classes, at a temperature.
+
+    Args:
+        logits: Unnormalised scores. ``-inf`` marks a class that is not there; its answer is ``-inf`` too.
+        temperature: Divides the logits; above 1 softens them.
+
+    Returns:
+        Log-probabilities (nats): fp64 for fp64 logits, else fp32. Halves are widened before the division.
+    """
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.log_softmax(wide if temperature == 1.0 else wide / temperature, -1)

@@ -1,0 +1,94 @@
+"""Sums of methods, which are methods: ``KD(temperature=4) + 0.1 * CE()``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, SerializeAsAny
+from torch import Tensor, nn
+
+from limbeck.methods.base import Method, Reads
+from limbeck.types import Batch, Outputs, Terms
+
+Value = TypeVar("Value")
+
+
+def _flat(methods: Any) -> Any:
+    """Without sums inside; what is not a sequence is left to be refused."""
+    if not isinstance(methods, (list, tuple)):
+        return methods
+    return tuple(
+        part for method in methods for part in (parts(method) if isinstance(method, Method) else (method,))
+    )
+
+
+class Sum(Method):
+    """Several methods at once; their terms stand side by side, each divided by its own weight."""
+
+    family: ClassVar[str] = "sum"
+    paper: ClassVar[str] = ""
+
+    kind: Literal["sum"] = "sum"
+    weight: Annotated[float, Field(ge=1, le=1)] = 1.0
+    """Always 1: a multiple of a sum multiplies its parts."""
+    methods: Annotated[tuple[SerializeAsAny[Method], ...], BeforeValidator(_flat), Field(min_length=1)]
+    """The parts, none of them a sum."""
+
+    @property
+    def reads(self) -> Reads:
+        each = [method.reads for method in self.methods]
+        return Reads(
+            teacher=any(reads.teacher for reads in each),
+            labels="some" if any(reads.labels == "some" for reads in each) else "none",
+            taps=tuple(dict.fromkeys(name for reads in each for name in reads.taps)),
+        )
+
+    def init(self, student: Outputs, teacher: Outputs | None) -> nn.Module | None:
+        made = {str(place): part.init(student, teacher) for place, part in enumerate(self.methods)}
+        kept = {place: module for place, module in made.items() if module is not None}
+        return nn.ModuleDict(kept) if kept else None
+
+    def weights(self, teacher: Outputs | None, batch: Batch) -> Mapping[str, Tensor]:
+        return _joined(part.weights(teacher, batch) for part in self.methods)
+
+    def loss(self, student: Outputs, teacher: Outputs | None, batch: Batch, state: nn.Module | None) -> Terms:
+        return _joined(
+            part.loss(student, teacher, batch, _own(state, place)) for place, part in enumerate(self.methods)
+        )
+
+    def deploy(self, student: nn.Module, state: nn.Module | None) -> nn.Module:
+        for place, part in enumerate(self.methods):
+            student = part.deploy(student, _own(state, place))
+        return student
+
+    def __mul__(self, factor: float | int) -> Sum:
+        return Sum(methods=tuple(part * factor for part in self.methods))
+
+    __rmul__ = __mul__
+
+
+def plus(first: Method, second: Method) -> Sum:
+    """Both at once; a sum of sums is one sum."""
+    return Sum(methods=(*parts(first), *parts(second)))
+
+
+def parts(method: Method) -> tuple[Method, ...]:
+    """The methods that a sum consists of, or the method itself."""
+    return method.methods if isinstance(method, Sum) else (method,)
+
+
+def _own(state: nn.Module | None, place: int) -> nn.Module | None:
+    return state[str(place)] if isinstance(state, nn.ModuleDict) and str(place) in state else None
+
+
+def _joined(groups: Iterator[Mapping[str, Value]]) -> dict[str, Value]:
+    """One mapping; the second term of a name becomes ``name_2``."""
+    seen: Counter[str] = Counter()
+    joined: dict[str, Value] = {}
+    for group in groups:
+        for name, value in group.items():
+            seen[name] += 1
+            joined[name if seen[name] == 1 else f"{name}_{seen[name]}"] = value
+    return joined

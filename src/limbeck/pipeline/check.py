@@ -1,0 +1,170 @@
+"""The check stage: everything that can be found out before time is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+
+from limbeck.data import contamination
+from limbeck.data.contamination import Contamination
+from limbeck.evaluation import validation_warning
+from limbeck.export import exportable
+from limbeck.files import write_json
+from limbeck.methods import METHODS
+from limbeck.models import check_answers, count_parameters
+from limbeck.pipeline.arms import Arm, student_arms, teacher_arm
+from limbeck.pipeline.context import Context
+from limbeck.pipeline.events import Event, Noted
+from limbeck.pipeline.planning import cores
+from limbeck.pipeline.predict import logits_of
+from limbeck.pipeline.teacher import given_teacher, labels_of, weak
+from limbeck.recipe import Execution
+from limbeck.teachers import LiveTeacher
+from limbeck.training import estimate, gradient_share, start
+from limbeck.types import Teacher
+
+Level = Literal["ok", "warning"]
+
+_STORE_BYTES = {"float16": 2, "float32": 4}
+_ID_BYTES = 8
+_MEGABYTE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    text: str
+    level: Level = "ok"
+
+
+def check(context: Context) -> Iterator[Event]:
+    """Look at data, teacher, student, method and cost; leave the findings in ``check.json``.
+
+    Raises:
+        LimbeckError: At the first thing that cannot work, with its cure.
+    """
+    found: list[Finding] = []
+    for finding in findings(context):
+        found.append(finding)
+        yield Noted("check", f"{finding.subject}: {finding.text}", warning=finding.level == "warning")
+    write_json(context.folder.path / "check.json", [asdict(finding) for finding in found])
+
+
+def findings(context: Context) -> Iterator[Finding]:
+    """Everything the check has to say, in order."""
+    yield from _data(context)
+    teacher = yield from _teacher(context)
+    yield from _student(context, teacher)
+    yield from _cost(context, teacher)
+
+
+def _data(context: Context) -> Iterator[Finding]:
+    splits = context.splits
+    train, validation, test = splits.train, splits.validation, splits.test
+    yield Finding(
+        "data",
+        f"{train.name}: {len(train):,} to train on ({len(splits.labelled):,} with a label the student may see), "
+        f"{len(validation):,} to choose by, {len(test):,} to measure on, {len(train.classes)} classes, "
+        "all inputs finite",
+    )
+    found = contamination(splits)
+    yield Finding("contamination", contamination_text(found), "ok" if found.clean else "warning")
+    if text := validation_warning(len(validation), margin=context.recipe.evaluation.margin):
+        yield Finding("validation", text, "warning")
+
+
+def contamination_text(found: Contamination) -> str:
+    """Exact duplicates across the splits, in one sentence."""
+    if found.clean:
+        return f"no sample stands in two splits ({found.within_train} repeated within training)"
+    return (
+        f"exact duplicates: {found.train_validation} of validation and {found.train_test} of test stand in training, "
+        f"{found.validation_test} of test in validation; for example {found.examples[0]}. Remove them from training"
+    )
+
+
+def _teacher(context: Context) -> Generator[Finding, None, LiveTeacher]:
+    """Say what the teacher is; return one that answers (untrained, where the recipe trains it)."""
+    given = given_teacher(context)
+    module = given if given is not None else context.teacher_factory()
+    check_answers(module, context.shape, len(context.classes), owner="the teacher")
+    text = f"{count_parameters(module):,} parameters, asked in eval mode, {len(context.classes)} classes"
+    if given is None:
+        yield Finding("teacher", f"{text}, to be trained on {labels_of(context):,} labels")
+    else:
+        logits = logits_of(given.eval(), context.splits.validation, context.preprocessing, _exact())
+        accuracy = float((logits.argmax(1) == context.splits.validation.labels).double().mean())
+        yield Finding("teacher", f"{text}, {accuracy:.4f} accuracy on validation data in this very pipeline")
+        if sentence := weak(context, accuracy):
+            yield Finding("teacher", sentence, "warning")
+    return LiveTeacher(module, classes=len(context.classes), shape=context.shape)
+
+
+def _student(context: Context, teacher: Teacher) -> Iterator[Finding]:
+    arm = student_arms(context.recipe)["student"]
+    module = context.factory(arm)()
+    check_answers(module, context.shape, len(context.classes), owner="the student")
+    teacher_size = count_parameters(context.teacher_factory())
+    size = count_parameters(module)
+    yield Finding("student", f"{size:,} parameters, {teacher_size / size:.1f} times fewer than the teacher")
+    if set(context.recipe.export.formats) & {"onnx", "onnx-int8", "pt2"}:
+        raw = context.splits.train.raw(torch.arange(min(8, len(context.splits.train))))
+        exportable(module.eval(), context.preprocessing, raw.numpy(), exports=context.recipe.export)
+        yield Finding(
+            "export", f"every operator can be written to {', '.join(context.recipe.export.formats)}"
+        )
+    stream = context.stream(arm, arm.training, seed=0, augmentation=arm.augmentation)
+    state = start(
+        context.factory(arm), arm.method, teacher, stream,
+        training=arm.training, execution=_exact(), seed=0, device=context.device,
+        teacher_view=context.teacher_view,
+    )  # fmt: skip
+    batch = stream.batch(0)
+    yield Finding(
+        "shapes",
+        f"inputs {list(batch.inputs.shape)}, logits {[len(batch), len(context.classes)]} on both sides, "
+        f"{int(batch.labelled.sum())} of {len(batch)} labelled in a batch",
+    )
+    shares = gradient_share(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
+    text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    note = "" if given_teacher(context) is not None else " (with a teacher that is not trained yet)"
+    yield Finding("gradient", f"share of each term on a few batches: {text}{note}")
+
+
+def _cost(context: Context, teacher: Teacher) -> Iterator[Finding]:
+    arms = student_arms(context.recipe)
+    runs = sum(len(arm.choices) + len(context.recipe.seeds) - 1 for arm in arms.values())
+    step = _step_seconds(context, arms["student"], teacher)
+    minutes = runs * step * context.recipe.training.steps / max(1, cores()) / 60
+    trained = given_teacher(context) is None
+    if trained:
+        arm = teacher_arm(context.recipe)
+        minutes += _step_seconds(context, arm, None) * arm.training.steps / max(1, cores()) / 60
+    views = context.views or 1
+    train = context.splits.train
+    record = len(train.classes) * views * _STORE_BYTES[context.recipe.teacher.dtype] + _ID_BYTES
+    yield Finding(
+        "cost",
+        f"{runs + trained} trainings, about {minutes:.0f} minutes in fp32 on {cores()} cores (less where the plan "
+        f"finds a faster format); the teacher's answers take {len(train) * record / _MEGABYTE:.1f} MB",
+    )
+
+
+def _step_seconds(context: Context, arm: Arm, teacher: Teacher | None) -> float:
+    stream = context.stream(arm, arm.training, seed=0, augmentation=arm.augmentation)
+    state = start(
+        context.factory(arm), arm.method if teacher else METHODS["ce"](), teacher, stream,
+        training=arm.training, execution=_exact(), seed=0, device=context.device,
+        teacher_view=context.teacher_view,
+    )  # fmt: skip
+    found = estimate(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
+    return found.step_seconds
+
+
+def _exact() -> Execution:
+    return Execution(threads=1)

@@ -1,0 +1,228 @@
+"""One training from its first step to its kept weights: validated, logged, checkpointed, resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from limbeck.data import Stream
+from limbeck.files import read_json, write_json, write_with
+from limbeck.methods import Method, dump
+from limbeck.models import state_digest
+from limbeck.pipeline import shelf
+from limbeck.pipeline.arms import Arm, Job, arm_of
+from limbeck.pipeline.context import Context
+from limbeck.pipeline.events import Advanced, Event, Noted
+from limbeck.pipeline.predict import accuracy_of
+from limbeck.recipe import Execution, Training
+from limbeck.training import Step, TrainState, start, train
+from limbeck.training import load as load_checkpoint
+from limbeck.training import remove as remove_checkpoint
+from limbeck.training import save as save_checkpoint
+from limbeck.types import Frozen, digest
+
+VERSION: Final = 1
+"""Raised when this code trains differently, so that older results are not taken for its own."""
+
+_LOG_STEPS: Final = 25
+
+
+class FitResult(Frozen):
+    """What a training reached, and where."""
+
+    key: str
+    """The hash of everything that determined it."""
+    job: str
+    validation: float
+    """The main metric of the kept weights on the validation data."""
+    kept_step: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    weights: str
+    """SHA-256 of the kept weights."""
+    curve: dict[str, list[float]]
+    """``steps`` and ``losses``; ``validation_steps`` and ``validation``."""
+
+
+def result_of(context: Context, job: Job) -> FitResult | None:
+    """What a finished training reached; none where it is not finished, or was made from other inputs."""
+    file = context.fit_folder(str(job)) / "result.json"
+    if not file.exists():
+        return None
+    result = FitResult.model_validate(read_json(file))
+    return result if result.key == fit_key(context, job) else None
+
+
+def weights_of(context: Context, job: Job) -> dict[str, Tensor]:
+    """The kept weights of a finished training."""
+    return load_file(context.fit_folder(str(job)) / "weights.safetensors")
+
+
+def student_of(context: Context, job: Job) -> nn.Module:
+    """The trained module, in eval mode."""
+    module = context.factory(arm_of(context.recipe, job))()
+    module.load_state_dict(weights_of(context, job))
+    return module.eval()
+
+
+def fit_key(context: Context, job: Job) -> str:
+    """The hash of everything that determines the weights of a training."""
+    arm = arm_of(context.recipe, job)
+    choice = arm.choices[job.choice]
+    training, method = choice.apply(arm.training, arm.method)
+    augmentation = choice.views(arm.augmentation)
+    return digest(
+        {
+            "version": VERSION,
+            "torch": torch.__version__,
+            "model": context.identity(arm),
+            "method": dump(method),
+            "training": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+            "augmentation": augmentation.model_dump(mode="json") if augmentation else None,
+            "labels": arm.labels,
+            "seed": job.seed,
+            "execution": context.execution(arm).model_dump(mode="json"),
+            "data": context.data_digest,
+            "targets": context.targets_digest if method.reads.teacher else None,
+            "view": context.recipe.teacher.model_dump(mode="json")["view"] if method.reads.teacher else None,
+        }
+    )
+
+
+def fit(context: Context, name: str) -> Iterator[Event]:
+    """Train a job to its end, or find that it was done before.
+
+    Args:
+        context: The run.
+        name: The job's name.
+
+    Yields:
+        Progress. When the generator ends, :func:`result_of` has the result.
+
+    Raises:
+        NonFiniteLossError: If the training diverges; the last checkpoint stays.
+    """
+    job = Job.parse(name)
+    place = context.fit_folder(name)
+    if result_of(context, job) is not None:
+        return
+    key = fit_key(context, job)
+    if shelf.fetch("fits", key, place):
+        yield Noted("train", f"{name}: found finished in the cache ({key})")
+        return
+    arm = arm_of(context.recipe, job)
+    choice = arm.choices[job.choice]
+    training, method = choice.apply(arm.training, arm.method)
+    stream = context.stream(arm, training, seed=job.seed, augmentation=choice.views(arm.augmentation))
+    state = _started(context, job, arm, training, method, stream)
+    yield from _run(context, job, arm, state, stream)
+    _finish(state, job, key, place)
+    shelf.keep("fits", key, place)
+
+
+def _started(
+    context: Context, job: Job, arm: Arm, training: Training, method: Method, stream: Stream
+) -> TrainState:
+    teacher = context.stored_teacher() if method.reads.teacher else None
+    state = start(
+        context.factory(arm),
+        method,
+        teacher,
+        stream,
+        training=training,
+        execution=context.execution(arm),
+        seed=job.seed,
+        device=context.device,
+        teacher_view=context.teacher_view,
+    )
+    load_checkpoint(state, context.fit_folder(str(job)) / "checkpoint")
+    if state.kept is None:
+        curve: dict[str, list[float]] = {"steps": [], "losses": [], "validation_steps": [], "validation": []}
+        state.kept = {"metric": -1.0, "step": 0, "weights": {}, "cpu_seconds": 0.0, "curve": curve}
+    return state
+
+
+def _run(context: Context, job: Job, arm: Arm, state: TrainState, stream: Stream) -> Iterator[Event]:
+    training, execution = state.training, context.execution(arm)
+    checkpoint = context.fit_folder(str(job)) / "checkpoint"
+    teacher = context.stored_teacher() if state.method.reads.teacher else None
+    window = _Window()
+    kept: dict[str, Any] = state.kept or {}
+    saved_at, cpu = time.monotonic(), time.process_time()
+    for step in train(state, stream, teacher, execution=execution, teacher_view=context.teacher_view):
+        window.add(step)
+        last = step.number == training.steps
+        if step.number % training.evaluate_every_steps == 0 or last:
+            _validate(context, state, kept, execution)
+        if step.number % _LOG_STEPS == 0 or last:
+            kept["curve"]["steps"].append(step.number)
+            kept["curve"]["losses"].append(sum(window.means().values()))
+            yield window.event(job, training.steps)
+            window = _Window()
+        kept["cpu_seconds"] += (now := time.process_time()) - cpu
+        cpu = now
+        if not last and time.monotonic() - saved_at >= training.checkpoint_seconds:
+            save_checkpoint(state, checkpoint)
+            saved_at = time.monotonic()
+
+
+def _validate(context: Context, state: TrainState, kept: dict[str, Any], execution: Execution) -> None:
+    state.student.eval()
+    metric = accuracy_of(
+        state.student, context.splits.validation, context.preprocessing, execution, context.device
+    )
+    kept["curve"]["validation_steps"].append(state.step)
+    kept["curve"]["validation"].append(metric)
+    if state.training.keep == "last" or metric > kept["metric"]:
+        weights = {name: value.detach().cpu().clone() for name, value in state.student.state_dict().items()}
+        kept.update(metric=metric, step=state.step, weights=weights)
+
+
+def _finish(state: TrainState, job: Job, key: str, place: Path) -> None:
+    kept: dict[str, Any] = state.kept or {}
+    weights = {name: value.contiguous() for name, value in kept["weights"].items()}
+    state.student.load_state_dict(weights)
+    write_with(place / "weights.safetensors", lambda beside: save_file(weights, beside))
+    result = FitResult(
+        key=key,
+        job=str(job),
+        validation=kept["metric"],
+        kept_step=kept["step"],
+        steps=state.training.steps,
+        seconds=round(state.seconds, 3),
+        cpu_seconds=round(kept["cpu_seconds"], 3),
+        weights=state_digest(state.student),
+        curve=kept["curve"],
+    )
+    write_json(place / "result.json", result.model_dump(mode="json"))
+    remove_checkpoint(place / "checkpoint")
+
+
+class _Window:
+    """The steps since the last line of the log."""
+
+    def __init__(self) -> None:
+        self._terms: dict[str, Tensor] = {}
+        self._steps, self._number, self._examples, self._seconds = 0, 0, 0, 0.0
+
+    def add(self, step: Step) -> None:
+        for name, part in step.terms.items():
+            self._terms[name] = self._terms[name] + part if name in self._terms else part
+        self._steps += 1
+        self._number = step.number
+        self._examples += step.examples
+        self._seconds += step.seconds
+
+    def means(self) -> dict[str, float]:
+        return {name: float(part) / self._steps for name, part in self._terms.items()}
+
+    def event(self, job: Job, steps: int) -> Advanced:
+        speed = self._examples / max(self._seconds, 1e-9)
+        return Advanced("train", str(job), self._number, steps, speed, self.means())

@@ -1,0 +1,209 @@
+"""The recipe: everything a run depends on, as frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from limbeck.data.config import AnyData
+from limbeck.data.preprocessing import Preprocessing
+from limbeck.data.views import Augmentation
+from limbeck.methods import CE, KD, AnyMethod
+from limbeck.models.config import AnyModel
+from limbeck.models.python import PythonModel
+from limbeck.recipe import consistency
+from limbeck.recipe.exports import Exports
+from limbeck.recipe.plan import Plan
+from limbeck.recipe.training import Training
+from limbeck.recipe.tuning import Choice
+from limbeck.types import Frozen
+
+Control = Literal["no-teacher", "pseudo-labels", "supervised", "quantised-teacher", "linear"]
+
+
+class Views(Frozen):
+    """The teacher sees what the student sees, in so many fixed views of every sample."""
+
+    views: PositiveInt
+    """Views of each sample; the student goes through the same ones, epoch after epoch."""
+
+
+def _view(value: Any) -> str | None:
+    if isinstance(value, (Views, Mapping)):
+        return "views"
+    return "clean" if value == "clean" else None
+
+
+View = Annotated[
+    Annotated[Literal["clean"], Tag("clean")] | Annotated[Views, Tag("views")],
+    Discriminator(
+        _view,
+        custom_error_type="view",
+        custom_error_message="must be 'clean', or {views: K} for K fixed views",
+    ),
+]
+
+
+class TeacherRecipe(Frozen):
+    """Who answers: a model that is trained here, or one that is given."""
+
+    model: AnyModel
+    """What the teacher is."""
+
+    weights: Path | None = None
+    """Its weights (safetensors, or a state dict saved by torch), relative to the folder the command is run
+    in; null: it is trained, unless it is ``pretrained``."""
+
+    pretrained: bool = False
+    """The function that ``model: {python: ...}`` names returns a model that is trained already."""
+
+    training: Training = Training()
+    """How it is trained, on every label of the training part; of no effect where it is given."""
+
+    augmentation: Augmentation | None = None
+    """How its own training images are varied; null: not at all."""
+
+    view: View = "clean"
+    """What it is asked about: ``clean`` samples, once for all seeds and augmentations, or ``{views: K}``."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    """How its answers are stored."""
+
+    @property
+    def given(self) -> bool:
+        """Whether it is used as it comes, without training."""
+        own = self.model.weights if isinstance(self.model, PythonModel) else None
+        return self.pretrained or self.weights is not None or own is not None
+
+
+class StudentRecipe(Frozen):
+    """Who learns: every seed, and every control, builds its own."""
+
+    model: AnyModel
+    """What the student is."""
+
+
+class Evaluation(Frozen):
+    """How results are measured and compared."""
+
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """Difference in the main metric below which student and baseline count as equal."""
+
+    robustness: bool = True
+    """Measure under seeded noise, blur, contrast and shift as well (images)."""
+
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    """Resamples behind every interval."""
+
+    price_per_cpu_hour: NonNegativeFloat = 0.05
+    """In any currency; what one core costs for an hour."""
+
+    watts_per_core: NonNegativeFloat = 10.0
+    """Electrical power of one busy core."""
+
+    latency_repetitions: PositiveInt = 40
+    """Interleaved rounds in which the exported files are timed."""
+
+
+class Gate(Frozen):
+    """What the result must reach, or ``limbeck run`` ends with exit code 1."""
+
+    retention: PositiveFloat | None = None
+    """Least share of the teacher's metric that is kept, at the lower end of its interval."""
+
+
+def _listed(value: Any) -> Any:
+    """Refuse one thing where several are expected, before pydantic takes a text apart into letters."""
+    if isinstance(value, (str, Mapping)):
+        raise PydanticCustomError("list_type", "Input should be a list")
+    return value
+
+
+class Recipe(Frozen):
+    """A whole run: data, teacher, student, how they are compared, and what is made of the result."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, examples=["my-run.1"])
+    ] = "run"
+    """What the run is called: letters, digits, points, hyphens, underscores."""
+
+    task: Literal["classification"] = "classification"
+    """What the models do."""
+
+    data: AnyData
+    """Which examples: where they come from and how they are split."""
+
+    preprocessing: Preprocessing = Preprocessing()
+    """How raw samples become model inputs; it travels with the student."""
+
+    augmentation: Augmentation | None = None
+    """How the student's training images are varied; null: not at all."""
+
+    view_seed: NonNegativeInt = 0
+    """Seeds the augmentation; it is not the run's seed, so that all seeds can share the teacher's answers."""
+
+    teacher: TeacherRecipe
+    """Who answers: trained here, or given."""
+
+    student: StudentRecipe
+    """Who learns."""
+
+    method: Annotated[AnyMethod, Field(json_schema_extra={"default": {"kd": {}, "ce": {}}})] = KD() + CE()
+    """How the student's answers are compared: ``{kd: {temperature: 2}, ce: {weight: 0.1}}``."""
+
+    training: Training = Training()
+    """How the student is trained; each of its controls gets the same."""
+
+    tuning: Annotated[tuple[Choice, ...], Field(min_length=1), BeforeValidator(_listed)] = (Choice(),)
+    """The choices that student and controls each try with the first seed; the best on validation wins."""
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), BeforeValidator(_listed)] = (0, 1, 2)
+    """One student is trained for each."""
+
+    controls: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = (
+        "no-teacher",
+        "pseudo-labels",
+        "supervised",
+        "quantised-teacher",
+        "linear",
+    )
+    """What the student is compared with. ``no-teacher``: the same student on the given labels alone.
+    ``pseudo-labels``: the same with the teacher's largest class for its answers. ``supervised``: the same on every
+    label there is. ``quantised-teacher``: the teacher itself as int8. ``linear``: logistic regression."""
+
+    evaluation: Evaluation = Evaluation()
+    """Margin, robustness, prices."""
+
+    export: Exports = Exports()
+    """Which files are written, and how close each must be to the student."""
+
+    gate: Gate = Gate()
+    """What the result must reach."""
+
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where models are trained and asked; files are always timed on the processor."""
+
+    plan: Plan | None = None
+    """How the machine is used; null: a short measurement chooses, once."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        conflicts = consistency.conflicts(self)
+        if conflicts:
+            text = "; ".join(f"{'.'.join(map(str, path))} {message}" for path, message in conflicts)
+            raise PydanticCustomError("conflicts", "{text}", {"text": text, "conflicts": conflicts})
+        return self

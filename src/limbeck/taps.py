@@ -1,0 +1,185 @@
+"""Read the output of any layer of any module, for the length of a ``with`` block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import ModelError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a model, as a forward pass met it."""
+
+    name: str
+    kind: str
+    """Its class."""
+    shape: tuple[int, ...] | None
+    """Of its output, with the batch; none where it did not run or gives something other than one tensor."""
+    parameters: int
+    """Numbers in it and in the layers inside it."""
+    runs: int
+    """How often it ran in one pass; only a layer that runs once can be tapped."""
+
+
+@contextmanager
+def tap(model: nn.Module, names: str | Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Read layers while the block lasts; the hooks are removed even if it raises.
+
+    Only calls of ``model`` itself count, each replacing what the last one left; what runs in a backward pass
+    (checkpointed activations) is not read.
+
+    Args:
+        model: Any module.
+        names: Dotted paths as ``model.named_modules()`` gives them.
+
+    Yields:
+        A dict that each forward pass fills: name to the layer's output, with its graph.
+
+    Raises:
+        ModelError: If there is no such layer; if a layer did not run, ran twice in one pass, gave something
+            other than one tensor, or gave a tensor that a later layer overwrote.
+
+    Example:
+        >>> with tap(model, ["encoder.3"]) as features:
+        ...     logits = model(inputs)
+        >>> features["encoder.3"].shape
+    """
+    chosen = [names] if isinstance(names, str) else list(names)
+    watch = _Watch(model, _found(model, chosen))
+    with ExitStack() as hooks:
+        watch.attach(hooks)
+        yield watch.seen
+    watch.check_fired()
+
+
+@torch.no_grad()
+def layers(model: nn.Module, inputs: Tensor) -> list[Layer]:
+    """Every layer of a model, in the order it is built, with what one forward pass in eval mode shows.
+
+    Modes and random state are left as they were.
+
+    Args:
+        model: Any module from inputs to an answer.
+        inputs: A batch on the model's device [batch, ...].
+
+    Raises:
+        ModelError: If the model cannot take such inputs.
+    """
+    shapes: dict[nn.Module, list[tuple[int, ...] | None]] = {module: [] for module in model.modules()}
+
+    def note(module: nn.Module, _: object, output: object) -> None:
+        shapes[module].append(tuple(output.shape) if isinstance(output, Tensor) else None)
+
+    with ExitStack() as hooks:
+        for module in shapes:
+            hooks.enter_context(module.register_forward_hook(note))
+        _run(model, inputs)
+    return [
+        Layer(
+            name=name,
+            kind=type(module).__name__,
+            shape=shapes[module][-1] if shapes[module] else None,
+            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            runs=len(shapes[module]),
+        )
+        for name, module in model.named_modules()
+        if name
+    ]
+
+
+class _Watch:
+    """The hooks of one block and what they saw."""
+
+    def __init__(self, model: nn.Module, chosen: Mapping[str, nn.Module]) -> None:
+        self.seen: dict[str, Tensor] = {}
+        self._model, self._chosen = model, chosen
+        self._versions: dict[str, int] = {}
+        self._running = self._called = False
+
+    def attach(self, hooks: ExitStack) -> None:
+        hooks.enter_context(self._model.register_forward_pre_hook(self._begin))
+        for name, module in self._chosen.items():
+            hooks.enter_context(module.register_forward_hook(partial(self._read, name)))
+        hooks.enter_context(self._model.register_forward_hook(self._end, always_call=True))
+
+    def check_fired(self) -> None:
+        missing = [name for name in self._chosen if name not in self.seen]
+        if not missing:
+            return
+        owner, layer = type(self._model).__name__, missing[0]
+        if not self._called:
+            raise ModelError(
+                f"{owner} was not called while its layer {layer!r} was tapped, expected a forward pass. "
+                "Call the model itself inside the block."
+            )
+        raise ModelError(
+            f"{owner} has a layer {layer!r} that its forward pass does not run, so there is nothing to read. "
+            "Choose one that runs; `limbeck layers MODEL` says which do."
+        )
+
+    def _begin(self, _: nn.Module, __: object) -> None:
+        self.seen.clear()
+        self._versions.clear()
+        self._running = self._called = True
+
+    def _end(self, _: nn.Module, __: object, ___: object) -> None:
+        self._running = False
+        for name, version in self._versions.items():
+            if self.seen[name]._version != version:
+                raise ModelError(
+                    f"The output of {type(self._model).__name__}'s layer {name!r} is overwritten by a later "
+                    "layer, so it cannot be read. Build that one with inplace=False, or tap it instead."
+                )
+
+    def _read(self, name: str, _: nn.Module, __: object, output: object) -> None:
+        if not self._running:
+            return
+        owner = type(self._model).__name__
+        if not isinstance(output, Tensor):
+            raise ModelError(
+                f"{owner}'s layer {name!r} gives {type(output).__name__}, expected one tensor. Tap a layer "
+                "inside it; `limbeck layers MODEL` lists them with their shapes."
+            )
+        if name in self.seen:
+            raise ModelError(
+                f"{owner}'s layer {name!r} runs more than once in a forward pass, so it has no one output. "
+                "Tap the layer before or after it, or give each use a module of its own."
+            )
+        self.seen[name] = output.clone() if output.is_inference() else output
+        if not output.is_inference():  # which have no version to tell an overwritten one by
+            self._versions[name] = output._version
+
+
+def _found(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
+    known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    for name in names:
+        if name not in known:
+            raise ModelError(
+                f"{type(model).__name__} has no layer {name!r}.{nearest(name, known)} "
+                f"`limbeck layers MODEL` lists all {len(set(known.values()))}."
+            )
+    return {name: known[name] for name in names}
+
+
+def _run(model: nn.Module, inputs: Tensor) -> None:
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
+            model(inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ModelError(
+            f"{type(model).__name__} cannot take inputs of shape {list(inputs.shape)}: {reason}. "
+            "Give inputs as it was built for."
+        ) from error
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,16 @@
+"""A teacher's answers on disk: asked once, checked, resumed after a kill, read by sample id."""
+
+from limbeck.teachers.store.inventory import Summary as Summary
+from limbeck.teachers.store.inventory import inspect as inspect
+from limbeck.teachers.store.inventory import list_stores as list_stores
+from limbeck.teachers.store.inventory import remove as remove
+from limbeck.teachers.store.key import FixedViews as FixedViews
+from limbeck.teachers.store.key import StoreKey as StoreKey
+from limbeck.teachers.store.key import differences as differences
+from limbeck.teachers.store.key import store_key as store_key
+from limbeck.teachers.store.labelling import Progress as Progress
+from limbeck.teachers.store.labelling import label as label
+from limbeck.teachers.store.reader import Store as Store
+from limbeck.teachers.store.reader import open_store as open_store
+from limbeck.teachers.store.verification import Verification as Verification
+from limbeck.teachers.store.verification import verify as verify

@@ -1,0 +1,143 @@
+"""Which stores there are, what they hold and cost, and how to be rid of one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from limbeck.errors import StoreError
+from limbeck.files import disk_errors
+from limbeck.teachers.store.format import StoreFolder, targets_home
+from limbeck.teachers.store.key import StoreKey
+from limbeck.teachers.store.reader import check_whole
+from limbeck.types import Frozen
+
+
+class Summary(Frozen):
+    """One store, for a table."""
+
+    name: str
+    """Its folder's name."""
+
+    path: Path
+    """Its folder."""
+
+    bytes: int
+    """On disk, everything."""
+
+    problem: str | None = None
+    """Why it cannot be used as it is, and the cure."""
+
+    teacher: str = ""
+    """What the teacher is called."""
+
+    data: str = ""
+    """What the pool is called."""
+
+    key: StoreKey | None = None
+    """Who was asked about what."""
+
+    records: int = 0
+    """Samples in the pool."""
+
+    held: int = 0
+    """Samples that are answered."""
+
+    complete: bool = False
+    """Whether all are."""
+
+    rounding_error: float | None = None
+    """Largest absolute difference between a logit and what is kept of it."""
+
+    created: str = ""
+    """UTC, ISO 8601."""
+
+
+def list_stores(cache: Path | None = None) -> list[Summary]:
+    """All stores, the newest first; checksums are not compared.
+
+    Args:
+        cache: Where stores lie; by default the user's cache.
+    """
+    found = [_summary(file.parent) for file in targets_home(cache).glob("*/manifest.json")]
+    return sorted(found, key=lambda summary: summary.created, reverse=True)
+
+
+def inspect(path: Path) -> Summary:
+    """One store, with every checksum compared; what is wrong with it stands in ``problem``.
+
+    Raises:
+        StoreError: If the folder holds no store.
+    """
+    if not (path / "manifest.json").is_file():
+        StoreFolder.read(path)
+    summary = _summary(path)
+    if summary.problem is not None:
+        return summary
+    try:
+        check_whole(StoreFolder.read(path))
+    except StoreError as error:
+        return summary.model_copy(update={"problem": str(error)})
+    return summary
+
+
+def remove(path: Path) -> int:
+    """Delete a store, and nothing that is not one.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        How many bytes became free.
+
+    Raises:
+        StoreError: If the folder holds no store, or a process is filling it.
+    """
+    if not (path / "manifest.json").is_file():
+        StoreFolder.read(path)
+    freed = _bytes(path)
+    file = path.with_name(f".{path.name}.lock")
+    with disk_errors(path):
+        try:
+            with FileLock(file, timeout=0):
+                (path / "manifest.json").unlink()  # first, so that what a kill leaves is no store
+                shutil.rmtree(path)
+        except Timeout as error:
+            raise StoreError(
+                f"{path} is being filled by another process. Stop that, or wait until it ends."
+            ) from error
+    return freed
+
+
+def _summary(path: Path) -> Summary:
+    size = _bytes(path)
+    try:
+        folder = StoreFolder.read(path)
+    except StoreError as error:
+        return Summary(name=path.name, path=path, bytes=size, problem=str(error))
+    manifest, complete = folder.manifest, folder.answers.is_file()
+    notes = {number: folder.note(number) for number in folder.shards}
+    there = [number for number in notes if notes[number] and (complete or folder.shard(number).is_file())]
+    errors = [note.rounding_error for note in notes.values() if note is not None]
+    return Summary(
+        name=path.name,
+        path=path,
+        bytes=size,
+        problem=None
+        if complete
+        else "It is incomplete. Run `limbeck label` again: it asks only for the rest.",
+        teacher=manifest.teacher_name,
+        data=manifest.source_name,
+        key=manifest.key,
+        records=manifest.records,
+        held=sum(len(folder.records(number)) for number in there),
+        complete=complete,
+        rounding_error=max(errors, default=None),
+        created=manifest.created,
+    )
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())

@@ -1,0 +1,132 @@
+"""Whether student, teacher, method and data fit each other, found out on one batch before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from limbeck.errors import DataError, MethodError, ModelError, TeacherError
+from limbeck.methods.base import Method
+from limbeck.recipe.plan import Execution
+from limbeck.training.terms import Batches, TeacherView, ask_student, ask_teacher, taken
+from limbeck.types import ABSENT, Batch, Outputs, Teacher
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What both sides answer to one batch."""
+
+    batch: Batch
+    """On the student's device."""
+    student: Outputs
+    teacher: Outputs | None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every shape by name: inputs, logits, and each tap of each side."""
+        found = {"inputs": tuple(self.batch.inputs.shape)}
+        for side, answers in (("student", self.student), ("teacher", self.teacher)):
+            if answers is not None:
+                found[f"{side}.logits"] = tuple(answers.logits.shape)
+                found |= {f"{side}.{name}": tuple(tap.shape) for name, tap in answers.taps.items()}
+        return found
+
+
+def trace(
+    student: nn.Module,
+    teacher: Teacher | None,
+    stream: Batches,
+    *,
+    execution: Execution,
+    device: torch.device,
+    taps: Sequence[str] = (),
+    view: TeacherView = "clean",
+) -> Trace:
+    """Ask both about the first batch; neither's weights, statistics or mode change.
+
+    Args:
+        student: Answers in eval mode, without gradients.
+        teacher: Answers as it always does; may be absent.
+        stream: Gives the batch.
+        execution: How the student is computed.
+        device: Where the student is.
+        taps: The student's inner layers to read along.
+        view: What the teacher is asked about.
+    """
+    given, batch = taken(stream, 0, device)
+    modes = [(part, part.training) for part in student.modules()]
+    student.eval()
+    try:
+        with torch.no_grad():
+            seen = ask_student(student, batch.inputs, taps=taps, execution=execution, device=device)
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    answered = None if teacher is None else ask_teacher(teacher, stream, given, view=view, device=device)
+    return Trace(batch, seen, answered)
+
+
+def check_fit(traced: Trace, teacher: Teacher | None) -> None:
+    """Refuse what cannot train.
+
+    Raises:
+        DataError: If an input is infinite or not a number, or a label is outside the student's classes.
+        ModelError: If the student's logits are not [batch, classes].
+        TeacherError: If the teacher counts other classes than the student.
+    """
+    batch, logits = traced.batch, traced.student.logits
+    if len(logits) != len(batch):
+        raise ModelError(
+            f"The student's logits have the shape {list(logits.shape)} for {len(batch)} examples, expected "
+            f"[{len(batch)}, classes]. Pool or flatten before its last layer."
+        )
+    if not torch.isfinite(batch.inputs).all():
+        raise DataError(
+            "The first batch holds an input that is infinite or not a number. Clean the data, and check the "
+            "preprocessing's mean and std."
+        )
+    classes = logits.shape[1]
+    _check_labels(batch, classes)
+    if teacher is not None and traced.teacher is not None:
+        _check_teacher(teacher, traced.teacher, classes)
+
+
+def check_labels_occur(method: Method, stream: Batches, *, batches: int) -> None:
+    """Refuse a method that learns from labels alone where the first batches hold none.
+
+    Raises:
+        MethodError: If there is nothing to learn from.
+    """
+    if method.reads.teacher or method.reads.labels == "none":
+        return
+    if any(bool(stream.batch(number).labelled.any()) for number in range(batches)):
+        return
+    raise MethodError(
+        f"The method {method!r} learns from labels, and none of the first {batches} batches holds one. "
+        "Label some samples (data.labelled), draw them more often (training.labelled_share), or add a method "
+        "that reads the teacher (kd)."
+    )
+
+
+def _check_labels(batch: Batch, classes: int) -> None:
+    labels = batch.labels[batch.labels != ABSENT]
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise ModelError(
+            f"The student answers for {classes} classes, and the data has the label {int(wrong[0])}; "
+            f"expected 0 to {classes - 1}. Build the student for as many classes as the data has."
+        )
+
+
+def _check_teacher(teacher: Teacher, answers: Outputs, classes: int) -> None:
+    for owner, count in (("offers", teacher.offer.classes), ("answers for", answers.logits.shape[-1])):
+        if count != classes:
+            raise TeacherError(
+                f"The teacher {owner} {count} classes, the student {classes}; expected the same classes "
+                "in the same order. Give a teacher for this data, or build the student for its classes."
+            )
+    if torch.isnan(answers.logits).any():
+        raise TeacherError("The teacher answers with NaN. Check its weights and its preprocessing.")

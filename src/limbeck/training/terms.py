@@ -1,0 +1,161 @@
+"""From a batch to the terms of its loss: ask the teacher, ask the student, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import reduce
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import ModelError, TeacherError
+from limbeck.methods.base import Method, total
+from limbeck.recipe.plan import Execution
+from limbeck.taps import tap
+from limbeck.training.precision import autocast, laid_out
+from limbeck.types import CLEAN, Batch, Outputs, Teacher
+
+TeacherView = Literal["clean", "same"]
+"""Whether the teacher is asked about the sample without augmentation, or about what the student sees."""
+
+_HALVES = (torch.bfloat16, torch.float16)
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Where batches come from: a pure function of the batch's number, so that any step can be made again."""
+
+    def batch(self, number: int) -> Batch: ...
+
+    def clean(self, batch: Batch) -> Batch: ...
+
+
+def ask_teacher(
+    teacher: Teacher, stream: Batches, batch: Batch, *, view: TeacherView, device: torch.device
+) -> Outputs:
+    """The teacher's answers, without gradients, on ``device``.
+
+    A stored teacher needs no inputs: for the clean view it is asked by the ids alone.
+
+    Args:
+        teacher: Live or stored.
+        stream: Where the batch came from, for its clean view.
+        batch: As the stream gave it.
+        view: What the teacher is asked about.
+        device: Where a live teacher is asked, and where the answers are wanted.
+    """
+    reads_inputs = teacher.offer.reads_inputs
+    asked = batch
+    if view == "clean":
+        asked = stream.clean(batch) if reads_inputs else _by_ids(batch)
+    with torch.no_grad():
+        answers = teacher(_on(asked, device) if reads_inputs else asked)
+    if answers.logits.device == device:
+        return answers
+    return Outputs(answers.logits.to(device), {name: tap.to(device) for name, tap in answers.taps.items()})
+
+
+def taken(stream: Batches, number: int, device: torch.device) -> tuple[Batch, Batch]:
+    """Batch ``number`` as the stream gives it, and the same on ``device``."""
+    batch = stream.batch(number)
+    return batch, _on(batch, device)
+
+
+def ask_student(
+    student: nn.Module, inputs: Tensor, *, taps: Sequence[str], execution: Execution, device: torch.device
+) -> Outputs:
+    """The student's answers, computed in the plan's number format and layout, with logits in fp32.
+
+    Args:
+        student: In the mode it is in.
+        inputs: [batch, ...], on ``device``.
+        taps: Inner layers to read along, as the method's ``reads`` names them.
+        execution: How it is computed.
+        device: Where the student is.
+    """
+    with autocast(execution, device=device), tapped(student, taps) as features:
+        logits = student(laid_out(inputs, execution))
+    return student_outputs(student, logits, features)
+
+
+def tapped(student: nn.Module, taps: Sequence[str]) -> AbstractContextManager[dict[str, Tensor]]:
+    """Read the student's layers within a block, where there are any to read."""
+    return tap(student, taps) if taps else nullcontext({})
+
+
+def student_outputs(student: nn.Module, logits: object, features: Mapping[str, Tensor]) -> Outputs:
+    """What a student returned, if it is one tensor of logits [batch, classes]; halves are widened to fp32.
+
+    Raises:
+        ModelError: If it is anything else.
+    """
+    if not isinstance(logits, Tensor):
+        raise ModelError(
+            f"The student {type(student).__name__} answers with {type(logits).__name__}, expected one tensor "
+            "of logits [batch, classes]. Wrap it in a module that returns its logits."
+        )
+    if logits.ndim != 2:
+        raise ModelError(
+            f"The student's logits have the shape {list(logits.shape)}, expected [batch, classes]. Pool or "
+            "flatten before its last layer."
+        )
+    return Outputs(logits.float() if logits.dtype in _HALVES else logits, features)
+
+
+def totals(method: Method, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+    """What each term is divided by: its weight over the whole batch, before any of it is computed."""
+    return {name: weights.sum() for name, weights in method.weights(teacher, batch).items()}
+
+
+def shares(
+    method: Method,
+    student: Outputs,
+    teacher: Outputs | None,
+    batch: Batch,
+    connectors: nn.Module | None,
+    divisors: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Each term's part of the loss, with gradients; their sum is the loss.
+
+    Args:
+        method: What is compared, and how.
+        student: The student's answers for these rows.
+        teacher: The teacher's, where the method reads them.
+        batch: A batch, or a micro-batch of it.
+        connectors: What the method's ``init`` returned.
+        divisors: The :func:`totals` of the whole batch.
+    """
+    terms = method.loss(student, teacher, batch, connectors)
+    return {name: total({name: term}, divisors) for name, term in terms.items()}
+
+
+def summed(parts: Mapping[str, Tensor]) -> Tensor:
+    """The loss that the terms' parts make together."""
+    return reduce(torch.add, parts.values())
+
+
+def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
+    """The teacher where the method reads one, and nothing where it does not: an unread answer costs nothing.
+
+    Raises:
+        TeacherError: If the method reads a teacher and there is none.
+    """
+    if not method.reads.teacher:
+        return None
+    if teacher is None:
+        raise TeacherError(
+            f"The method {method!r} compares the student with a teacher, and there is none. "
+            "Give a teacher, or use a method that reads labels only (ce)."
+        )
+    return teacher
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    return batch if batch.inputs.device == device else batch.to(device)
+
+
+def _by_ids(batch: Batch) -> Batch:
+    return replace(batch, views=torch.full_like(batch.views, CLEAN))

@@ -1,0 +1,132 @@
+"""What data, teacher, student and method say to each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+ABSENT: Final = -1
+"""The label of a sample that has none."""
+
+CLEAN: Final = -1
+"""The view of a sample that is not augmented."""
+
+
+class Frozen(BaseModel):
+    """Immutable, strict data: the base of every recipe field, method and plan."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits that change whenever ``value`` does.
+
+    Args:
+        value: A :class:`Frozen` model, or anything that JSON can hold (numbers, strings, lists, mappings).
+    """
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as a model takes them.
+
+    ``ids`` are stable: they depend on a sample's content, not on its place, so stores, banks and replay can
+    rely on them. ``views`` says which seeded augmentation each row is (:data:`CLEAN` for none), so that the
+    same view can be made again.
+    """
+
+    ids: Int[Tensor, " batch"]
+    inputs: Tensor
+    labels: Int[Tensor, " batch"]
+    views: Int[Tensor, " batch"]
+    mask: Bool[Tensor, "batch ..."] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labelled(self) -> Bool[Tensor, " batch"]:
+        """Which rows have a label."""
+        return self.labels != ABSENT
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("ids", "inputs", "labels", "views")}
+        return replace(self, mask=None if self.mask is None else self.mask.to(device), **moved)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """Some of its rows."""
+        cut = {name: getattr(self, name)[rows] for name in ("ids", "inputs", "labels", "views")}
+        return replace(self, mask=None if self.mask is None else self.mask[rows], **cut)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model answers: logits, and the taps that were asked for."""
+
+    logits: Float[Tensor, "batch classes"]
+    taps: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, rows: slice) -> Outputs:
+        """The answers for some of the rows."""
+        return Outputs(self.logits[rows], {name: tap[rows] for name, tap in self.taps.items()})
+
+    def detach(self) -> Outputs:
+        """The same answers, cut from the graph that made them."""
+        return Outputs(self.logits.detach(), {name: tap.detach() for name, tap in self.taps.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a teacher states that it can give."""
+
+    classes: int
+    taps: tuple[str, ...] = ()
+    reads_inputs: bool = True
+    """False for a stored teacher, which needs only ids and views."""
+    gradients: bool = False
+    """Whether gradients flow to its inputs."""
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Anything that answers for a batch. Always in eval mode, without gradients, outside the student."""
+
+    @property
+    def offer(self) -> Offer: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    def __call__(self, batch: Batch) -> Outputs: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One part of a loss, unreduced: the loop divides it once, by its own global weight.
+
+    Its share of the loss is ``scale * (values * weights).sum() / total`` where ``total`` is the sum of the
+    weights over the whole (accumulated) batch. A batch-coupled loss gives one value whose weight is its
+    number of pairs.
+    """
+
+    values: Float[Tensor, "*units"]
+    weights: Float[Tensor, "*units"]
+    unit: str = "example"
+    scale: float = 1.0
+
+
+Terms = Mapping[str, Term]

@@ -1,0 +1,41 @@
+"""What every test stands on: shapes and types checked at run time, one thread, a pinned hypothesis profile."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import torch
+    from jaxtyping import install_import_hook
+
+install_import_hook("limbeck", "beartype.beartype")
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+hypothesis.settings.register_profile(
+    "limbeck",
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.load_profile("limbeck")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a cache of its own, so that none sees another's target stores."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LIMBECK_CACHE", str(cache))
+    return cache
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a costly fixture in one process: those of a file, and those of the finished run."""
+    for item in items:
+        shared = "finished" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.name))
