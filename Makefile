@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell nproc)
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-all bench setup format clean
+.PHONY: demo test test-all bench scoreboard setup format clean
 
 demo: setup  ## the whole story on Fashion-MNIST; the report is runs/demo/report.html
 	$(BIN)/limbeck demo --out runs/demo
@@ -23,6 +23,9 @@ test-all: setup  ## the long fault and contract matrix too
 
 bench: setup  ## make bench NAME=stored_epoch: writes benchmarks/results/NAME.json
 	$(BIN)/python -m benchmarks.$(NAME)
+
+scoreboard: setup  ## every method under one protocol; resumable, MINUTES=60 stops by itself
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scoreboard $(MINUTES)
 
 setup: $(STAMP)
 

@@ -38,6 +38,10 @@ def markdown(text: str) -> str:
     plain = re.sub(
         r"`([^`<]+?)\s*<([^>]+)>`_", lambda found: f"[{' '.join(found[1].split())}]({found[2]})", plain
     )
+    plain = re.sub(
+        r"\.\. math::((?:.|\n)+?)(?=\n\n|$)", lambda found: f"$${' '.join(found[1].split())}$$", plain
+    )
+    plain = re.sub(r":math:`([^`]+)`", r"$\1$", plain)
     plain = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", plain)
     plain = plain.replace("``", "`")
     return "\n\n".join(" ".join(part.split()) for part in plain.split("\n\n") if part.strip())

@@ -22,7 +22,12 @@ _RECIPE_GROUPS = (
     ("Augmentation", "augmentation, teacher.augmentation", ("Augmentation",)),
     ("Teacher", "teacher", ("TeacherRecipe", "Views")),
     ("Student", "student", ("StudentRecipe",)),
-    ("Models", "teacher.model, student.model", ("Residual", "Separable", "MLP", "Linear", "PythonModel")),
+    ("Assistants", "assistants", ("Assistant",)),
+    (
+        "Models",
+        "teacher.model, student.model, assistants.model",
+        ("Residual", "Separable", "ViT", "MLP", "Linear", "PythonModel"),
+    ),
     ("Training", "training, teacher.training", ("Training", "SGD", "AdamW", "Cosine", "OneCycle")),
     ("Tuning", "tuning", ("Choice",)),
     ("Evaluation", "evaluation", ("Evaluation",)),
@@ -30,6 +35,11 @@ _RECIPE_GROUPS = (
     ("Gate", "gate", ("Gate",)),
     ("Plan", "plan", ("Plan", "Execution")),
 )
+_FAMILIES = (
+    "supervised", "response", "feature", "relation", "self", "online", "ensemble", "continual", "modifier",
+)  # fmt: skip
+_ELSEWHERE = {"AnyMethod": "a [method](methods.md)", "Pair": "[`{student, teacher}`](methods.md#layers)"}
+"""What is not described beside the recipe's fields, and how a field that takes it says so."""
 _IN_PYTHON = ("ObjectData", "ObjectModel")
 _SHARED_DATA = ("validation", "test", "labelled", "seed", "limit")
 
@@ -50,15 +60,26 @@ def recipe_fields() -> str:
         "These stand in the `recipe.yaml` of a run that was started from Python.",
     ]
     parts += [part for name in _IN_PYTHON for part in _section(name, known[name])]
-    listed = {name for *_, names in _RECIPE_GROUPS for name in names} | set(_IN_PYTHON)
+    listed = {name for *_, names in _RECIPE_GROUPS for name in names} | {*_IN_PYTHON, *_ELSEWHERE}
     if missing := set(known) - listed:
         raise ValueError(f"docs/reference.py groups no {sorted(missing)}; add them to _RECIPE_GROUPS")
     return "\n\n".join(parts)
 
 
 def methods() -> str:
-    """Every method: what it does, reads and takes, and the paper."""
-    return "\n\n".join(part for entry in catalogue() for part in _method(entry))
+    """An index of all methods by family; then for each what it does, reads and takes, and the paper."""
+    found = sorted(catalogue(), key=lambda entry: (_FAMILIES.index(entry["family"]), entry["name"]))
+    rows = [
+        (
+            f"[`{entry['name']}`](#{entry['name']})",
+            entry["family"],
+            entry["summary"],
+            f"[paper]({entry['paper']})",
+        )
+        for entry in found
+    ]
+    index = table(("Method", "Family", "What it does", "Paper"), rows)
+    return "\n\n".join(["## Index", index, *(part for entry in found for part in _method(entry))])
 
 
 def report_fields() -> str:
@@ -138,7 +159,8 @@ def _type(held: Schema) -> str:
     if held.get("title") == "Method" or "minProperties" in (held.get("anyOf") or [{}])[0]:
         return "a [method](methods.md)"
     if "$ref" in held:
-        return _named(held["$ref"])
+        name = held["$ref"].rpartition("/")[2]
+        return _ELSEWHERE[name] if name in _ELSEWHERE else _named(held["$ref"])
     for choice in ("oneOf", "anyOf"):
         if choice in held:
             return " or ".join(dict.fromkeys(_type(one) for one in held[choice]))
@@ -199,9 +221,9 @@ def _method(entry: Schema) -> Iterator[str]:
     yield markdown(inspect.getdoc(kind) or "")
     labels = {"none": "no labels", "some": "the labels of those samples that have one"}[reads["labels"]]
     asked = "the teacher's answers" if reads["teacher"] else "no teacher"
-    taps = f" and the layers {', '.join(reads['taps'])}" if reads["taps"] else ""
+    inside = ", and inside the teacher, whose module it needs" if reads["inside"] else ""
     yield (
-        f"`lb.{kind.__name__}` in Python. Family: {entry['family']}. It reads {asked} and {labels}{taps}. "
+        f"`lb.{kind.__name__}` in Python. Family: {entry['family']}. It reads {asked} and {labels}{inside}. "
         f"[Paper]({entry['paper']})."
     )
     schema = kind.model_json_schema()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 ABSENT: Final = -1
 """The label of a sample that has none."""
@@ -74,19 +74,41 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """All the samples that a training goes through, for methods that remember something of each."""
+
+    ids: Int[Tensor, " samples"]
+    labels: Int[Tensor, " samples"]
+    """``ABSENT`` where a label may not be seen."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outputs:
     """What a model answers: logits, and the taps that were asked for."""
 
     logits: Float[Tensor, "batch classes"]
     taps: Mapping[str, Tensor] = field(default_factory=dict)
+    ask: Callable[[Tensor], Outputs] | None = field(default=None, repr=False, compare=False)
+    """Asks the same model about other inputs, as it was asked about these; none where that cannot be done."""
+    pull: Callable[[Tensor], Tensor] | None = field(default=None, repr=False, compare=False)
+    """The norm of the gradient, at the model's weights, of a number computed from these answers, whose graph is kept;
+    none where that cannot be told."""
 
     def __getitem__(self, rows: slice) -> Outputs:
         """The answers for some of the rows."""
-        return Outputs(self.logits[rows], {name: tap[rows] for name, tap in self.taps.items()})
+        return self._each(lambda tensor: tensor[rows])
 
     def detach(self) -> Outputs:
         """The same answers, cut from the graph that made them."""
-        return Outputs(self.logits.detach(), {name: tap.detach() for name, tap in self.taps.items()})
+        return self._each(Tensor.detach)
+
+    def to(self, device: torch.device) -> Outputs:
+        """The same answers on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Outputs:
+        taps = {name: change(tap) for name, tap in self.taps.items()}
+        return Outputs(change(self.logits), taps, ask=self.ask, pull=self.pull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +117,14 @@ class Offer:
 
     classes: int
     taps: tuple[str, ...] = ()
+    """Inner layers that its answers hold."""
     reads_inputs: bool = True
     """False for a stored teacher, which needs only ids and views."""
-    gradients: bool = False
-    """Whether gradients flow to its inputs."""
+    module: nn.Module | None = None
+    """The model itself, frozen, for methods that read its parameters or run its later layers; none where it is not
+    at hand."""
+    tapping: Callable[[Sequence[str]], Teacher] | None = None
+    """Makes the same teacher with other taps; none where its inner layers cannot be read."""
 
 
 @runtime_checkable

@@ -66,6 +66,8 @@ def test_layers_of_a_function_need_a_shape_and_its_arguments() -> None:
     found = limbeck("layers", "python:layers_model:net", "--shape", "4", "--argument", "n=3")
     assert found.exit_code == 0
     assert "Linear" in found.stdout
+    assert "3 width" in found.stdout
+    assert "penultimate: 0@in" in found.stdout
 
 
 def test_doctor_names_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

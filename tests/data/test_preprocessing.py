@@ -48,6 +48,21 @@ def test_torch_numpy_and_module_agree(kind: str) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+def test_raw_undoes_apply_for_every_byte(channels: int) -> None:
+    levels = torch.arange(256, dtype=torch.uint8).reshape(16, 4, 4, 1).expand(16, 4, 4, channels)
+    preprocessing = Preprocessing(mean=(0.1, 0.5, 0.9)[:channels], std=(0.2, 0.3, 3.0)[:channels])
+    assert torch.equal(preprocessing.raw(preprocessing.apply(levels)), levels)
+    beyond = torch.tensor([-99.0, 99.0]).reshape(2, 1, 1, 1).expand(2, channels, 1, 1)
+    assert preprocessing.raw(beyond).flatten(1).tolist() == [[0] * channels, [255] * channels]
+
+
+def test_raw_undoes_apply_for_features() -> None:
+    fitted = Preprocessing(kind="features").fitted(rows())
+    plain = rows().raw(torch.arange(40))
+    torch.testing.assert_close(fitted.raw(fitted.apply(plain)), plain)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 def test_fitting_measures_what_numpy_measures(channels: int) -> None:
     source = pool(channels)
     fitted = Preprocessing().fitted(source)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from limbeck.errors import MethodError
-from limbeck.methods import CE, KD, Method, PseudoLabel, Sum, dump, parse, parts, total
+from limbeck.methods import CE, KD, Method, PseudoLabel, Sum, Traced, dump, parse, parts, total
 from limbeck.types import ABSENT, CLEAN, Batch, Outputs, Terms, digest
 
 COMPOSED = [
@@ -26,7 +26,7 @@ class Connected(KD):
 
     kind: Literal["kd"] = "kd"
 
-    def init(self, student: Outputs, teacher: Outputs | None) -> nn.Module | None:
+    def init(self, traced: Traced) -> nn.Module | None:
         return nn.Linear(3, 3)
 
     def deploy(self, student: nn.Module, state: nn.Module | None) -> nn.Module:
@@ -141,15 +141,16 @@ def test_a_sum_reads_what_any_part_reads() -> None:
 
 
 def test_each_part_gets_its_own_connector_and_ships_it() -> None:
-    student, teacher, _ = samples()
+    student, teacher, batch = samples()
+    traced = Traced(batch, student, teacher, nn.Linear(3, 3))
     method = CE() + Connected() + Connected(temperature=3)
-    state = method.init(student, teacher)
+    state = method.init(traced)
     assert isinstance(state, nn.ModuleDict)
     assert len(state) == 2
     shipped = method.deploy(nn.Linear(3, 3), state)
     found = {id(part) for part in shipped.modules()}
     assert {id(part) for part in state.values()} <= found
-    assert (KD() + CE()).init(student, teacher) is None
+    assert (KD() + CE()).init(traced) is None
 
 
 def test_a_method_outside_the_table_composes_but_is_not_written_down() -> None:

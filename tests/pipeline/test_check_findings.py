@@ -44,6 +44,7 @@ def test_everything_is_looked_at(recipe: Path) -> None:
     )
     assert "kd" in said["gradient"][0]
     assert "ce" in said["gradient"][0]
+    assert "cosine of each two terms (1 the same way, -1 against): kd and ce " in said["gradient"][1]
     assert "9 trainings" in said["cost"][0]
 
 

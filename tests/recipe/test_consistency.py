@@ -31,6 +31,13 @@ CONFLICTS = {
     "teacher.pretrained": ["teacher.pretrained=true"],
     "augmentation": ["preprocessing.kind=features"],
     "teacher.view": ["teacher.view={views: 2}", "augmentation.shift=0"],
+    "assistants.0.training.schedule.warmup_steps": [
+        "assistants=[{model: {kind: linear}, training: {steps: 5, schedule: {kind: cosine, warmup_steps: 5}}}]"
+    ],
+    "assistants.0.training.labelled_share": [
+        "assistants=[{model: {kind: linear}, training: {labelled_share: 0}}]"
+    ],
+    "assistants.1.method": ["assistants=[{model: {kind: linear}}, {model: {kind: linear}, method: ce}]"],
 }
 
 
@@ -68,3 +75,10 @@ def test_a_recipe_built_in_python_is_checked_alike() -> None:
     good = load(BASE).model_dump(mode="json")
     with pytest.raises(ValidationError, match="seeds must not repeat"):
         Recipe.model_validate({**good, "seeds": [1, 1]})
+
+
+def test_the_direct_control_is_for_runs_with_assistants() -> None:
+    with pytest.raises(RecipeError, match="without assistants") as caught:
+        load(BASE, overrides=["controls=[direct]"])
+    assert [problem.path for problem in caught.value.problems] == ["controls"]
+    load(BASE, overrides=["controls=[direct]", "assistants=[{model: {kind: mlp}}, {model: {kind: mlp}}]"])

@@ -73,7 +73,7 @@ teacher:
   training:
     steps: many
     optimizer: {kind: sgd, learning_rate: -1e-3}
-  view: same
+  view: both
 student: {model: residual}
 method:
   kd: {temprature: 4}
@@ -87,7 +87,7 @@ colour: red
         "teacher.model": (3, "has no field 'depht'; did you mean 'depth'?"),
         "teacher.training.steps": (5, "must be a whole number, got 'many'"),
         "teacher.training.optimizer.learning_rate": (6, "must be greater than 0, got -0.001"),
-        "teacher.view": (7, "must be 'clean', or {views: K} for K fixed views, got 'same'"),
+        "teacher.view": (7, "must be 'clean', 'same', or {views: K} for K fixed views, got 'both'"),
         "student.model": (8, found["student.model"][1]),
         "method.kd": (10, "has no field 'temprature'; did you mean 'temperature'?"),
         "method.cee": (11, found["method.cee"][1]),
@@ -95,7 +95,7 @@ colour: red
         "recipe": (13, found["recipe"][1]),
     }
     assert found["data.kind"][1].endswith("got 'digts'. Did you mean 'digits'?")
-    assert "'residual' or 'separable'), got 'residual'" in found["student.model"][1]
+    assert "'separable' or 'vit'), got 'residual'" in found["student.model"][1]
     assert "Did you mean 'no-teacher'?" in found["controls.0"][1]
     assert "has no field 'colour'" in found["recipe"][1]
 

@@ -118,3 +118,17 @@ def test_a_module_that_cannot_be_copied_names_the_cure(model):
     model[5].register_buffer("derived", weight * 2)
     with pytest.raises(TeacherError, match="copy=False"):
         LiveTeacher(model, classes=3)
+
+
+def test_inner_layers_are_read_on_demand_and_the_module_is_shared(model):
+    teacher = LiveTeacher(model, classes=3, shape=(1, 8, 8))
+    tapped = teacher.offer.tapping(["0", "5@in"])
+    answers = tapped(_batch())
+    whole = copy.deepcopy(model).eval()
+    assert torch.equal(answers.taps["0"], whole[0](_batch().inputs))
+    assert torch.equal(whole[5](answers.taps["5@in"]), answers.logits)
+    assert not any(tap.requires_grad for tap in answers.taps.values())
+    assert tapped.offer.taps == ("0", "5@in")
+    assert tapped.offer.module is teacher.offer.module
+    assert tapped.digest == teacher.digest
+    assert teacher(_batch()).taps == {}

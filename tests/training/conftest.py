@@ -180,3 +180,46 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def _image_net() -> nn.Sequential:
+    """Two convolutions with BatchNorm, which has seen something; for images [2, 6, 6]."""
+    with torch.random.fork_rng():
+        torch.manual_seed(13)
+        net = nn.Sequential(
+            nn.Conv2d(2, 6, 3, padding=1, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Conv2d(6, 8, 3, stride=2, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(8, CLASSES),
+        )
+        for _ in range(5):
+            net(torch.randn(16, 2, 6, 6) * 2 + 1)
+    return net
+
+
+@pytest.fixture
+def image_net() -> Callable[[], nn.Sequential]:
+    return _image_net
+
+
+@pytest.fixture
+def learned() -> nn.Sequential:
+    """The same net, after it has learned to tell three noisy patterns apart."""
+    net = _image_net()
+    with torch.random.fork_rng():
+        torch.manual_seed(14)
+        patterns = torch.randn(CLASSES, 2, 6, 6)
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+        for _ in range(60):
+            labels = torch.randint(CLASSES, (32,))
+            images = patterns[labels] + 0.3 * torch.randn(32, 2, 6, 6)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(images), labels).backward()
+            optimizer.step()
+    return net

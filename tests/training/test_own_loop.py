@@ -71,7 +71,7 @@ def test_a_missing_teacher_is_refused(bench) -> None:
 
 def test_connectors_must_reach_the_optimizer(bench) -> None:
     class Connected(KD):
-        def init(self, student, teacher):
+        def init(self, traced):
             return nn.Linear(3, 3)
 
     batch = bench.batches().batch(0)

@@ -7,8 +7,10 @@ import torch
 
 from limbeck.methods.ce import CE
 from limbeck.methods.kd import KD
+from limbeck.methods.pseudo_label import PseudoLabel
 from limbeck.training.fit import trace
-from limbeck.training.preflight import estimate, gradient_share
+from limbeck.training.preflight import estimate, gradient_conflict, gradient_share
+from limbeck.types import Outputs
 
 
 @pytest.fixture
@@ -35,10 +37,45 @@ def test_a_heavier_term_has_a_larger_share(bench) -> None:
     assert odds[1] == pytest.approx(100 * odds[0], rel=1e-4)
 
 
+def test_the_conflict_is_the_cosine_between_the_gradients(bench) -> None:
+    stream, teacher = bench.batches(), bench.teacher
+    methods = {"kd": KD(), "ce": CE(), "pseudo-label": PseudoLabel()}
+    state = bench.start(bench.plain_mlp, teacher, stream, method=sum(methods.values()))
+    found = gradient_conflict(state, stream, teacher, execution=bench.execution, batches=1)
+    batch = stream.batch(0)
+    student, answers = Outputs(state.student(batch.inputs)), teacher(batch)
+    flat = {}
+    for name, method in methods.items():
+        (term,) = method.loss(student, answers, batch, None).values()
+        each = torch.autograd.grad(
+            (term.values * term.weights).sum(), list(state.student.parameters()), retain_graph=True
+        )
+        flat[name] = torch.cat([gradient.flatten() for gradient in each])
+    assert list(found) == [("kd", "ce"), ("kd", "pseudo-label"), ("ce", "pseudo-label")]
+    for (one, other), cosine in found.items():
+        expected = torch.nn.functional.cosine_similarity(flat[one], flat[other], dim=0)
+        assert cosine == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_terms_on_the_same_way_have_a_cosine_of_one_and_idle_ones_of_zero(bench) -> None:
+    stream, teacher = bench.batches(), bench.teacher
+    method = KD() + 3 * KD() + 0 * KD()
+    state = bench.start(bench.mlp, teacher, stream, method=method)
+    found = gradient_conflict(state, stream, teacher, execution=bench.execution)
+    assert found == {
+        ("kd", "kd_2"): pytest.approx(1),
+        ("kd", "kd_3"): 0,
+        ("kd_2", "kd_3"): 0,
+    }
+    alone = bench.start(bench.mlp, teacher, stream, method=KD())
+    assert gradient_conflict(alone, stream, teacher, execution=bench.execution) == {}
+
+
 def test_looking_ahead_changes_nothing(bench, parties) -> None:
     state, stream, teacher = parties
     before, drawn = copy.deepcopy(state.state_dict()), torch.get_rng_state()
     gradient_share(state, stream, teacher, execution=bench.execution)
+    gradient_conflict(state, stream, teacher, execution=bench.execution)
     estimate(state, stream, teacher, execution=bench.execution)
     after = state.state_dict()
     assert after["step"] == before["step"] == 0
@@ -57,7 +94,10 @@ def test_the_estimate_counts_bytes_and_multiplies_steps(bench) -> None:
     assert found.seconds == pytest.approx(50 * found.step_seconds)
 
 
-def test_trace_names_every_shape(bench, parties) -> None:
+def test_a_trace_is_one_batch_and_what_both_sides_answer_to_it(bench, parties) -> None:
     state, stream, teacher = parties
     traced = trace(state.student, teacher, stream, execution=bench.execution, device=state.device)
-    assert traced.shapes == {"inputs": (12, 2, 5, 5), "student.logits": (12, 3), "teacher.logits": (12, 3)}
+    assert traced.batch.inputs.shape == (12, 2, 5, 5)
+    assert traced.student.logits.shape == traced.teacher.logits.shape == (12, 3)
+    assert traced.student_model is state.student
+    assert torch.equal(traced.pool.ids, stream.source.ids)

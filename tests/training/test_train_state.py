@@ -106,8 +106,8 @@ def test_a_state_of_another_training_is_refused(bench, change) -> None:
 
 def test_connectors_are_trained_and_saved_along(bench) -> None:
     class Connected(KD):
-        def init(self, student, teacher):
-            return nn.Linear(student.logits.shape[1], teacher.logits.shape[1])
+        def init(self, traced):
+            return nn.Linear(traced.student.logits.shape[1], traced.teacher.logits.shape[1])
 
         def loss(self, student, teacher, batch, state):
             moved = copy.copy(student)

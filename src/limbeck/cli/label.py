@@ -19,4 +19,6 @@ def label(recipe: RecipeFile, out: Out = None, set_: Overrides = None, json_: Js
     place = folder_for(whole, out)
     watch(events(whole, place, until="label"))
     facts = read_json(place / "targets.json")
-    typer.echo(json.dumps(facts, indent=2) if json_ else facts["path"])
+    typer.echo(
+        json.dumps(facts, indent=2) if json_ else facts["path"] or "nothing is stored: teacher.view is same"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,11 +48,15 @@ def layers(
         typer.echo(json.dumps([dataclasses.asdict(layer) for layer in found], indent=2))
         return
     typer.echo(table(("LAYER", "KIND", "SHAPE", "PARAMETERS"), map(_row, found), right=["PARAMETERS"]))
+    for line in _names(found):
+        typer.echo(line)
 
 
 def _row(layer: Layer) -> tuple[str, str, str, str]:
     shape = (
-        " x ".join(map(str, layer.shape[1:]))
+        " x ".join(f"{size} {axis}" for size, axis in zip(layer.shape[1:], layer.axes[1:], strict=True))
+        if layer.shape and layer.axes
+        else " x ".join(map(str, layer.shape[1:]))
         if layer.shape
         else "not one tensor"
         if layer.runs
@@ -59,6 +64,21 @@ def _row(layer: Layer) -> tuple[str, str, str, str]:
     )
     kind = layer.kind if layer.runs < 2 else f"{layer.kind} (runs {layer.runs} times)"
     return layer.name, kind, shape, f"{layer.parameters:,}"
+
+
+def _names(found: list[Layer]) -> Iterator[str]:
+    """What the words that a recipe may use for layers mean in this model."""
+    from limbeck.errors import ModelError
+    from limbeck.taps import penultimate, stages
+
+    try:
+        yield f"penultimate: {penultimate(found)}"
+    except ModelError:
+        yield "penultimate: none, as no linear layer gives one row an example"
+    try:
+        yield "stages: " + ", ".join(f"stage:{number} {name}" for number, name in enumerate(stages(found), 1))
+    except ModelError:
+        yield "stages: none that can be told from the shapes"
 
 
 def _of_function(reference: str, shape: str | None, arguments: list[str]) -> list[Layer]:

@@ -122,27 +122,29 @@ def _damaged(found: Summary) -> Exception:
 def _ask_again(path: Path, run: Path, sample: int) -> None:
     from limbeck.errors import StoreError
     from limbeck.files import read_json
+    from limbeck.pipeline.answering import live
+    from limbeck.pipeline.arms import TEACHER, assistant_arms
     from limbeck.pipeline.context import Context
     from limbeck.pipeline.folder import RunFolder
-    from limbeck.pipeline.label import block, live
     from limbeck.recipe import Execution
     from limbeck.teachers.store import Store
     from limbeck.teachers.store import verify as compare
 
-    facts = run / "targets.json"
-    if not facts.is_file():
+    if not RunFolder(run).targets(TEACHER).is_file():
         raise StoreError(
             f"{run} is not a run that stored its teacher's answers; give one that did with --run."
         )
     context = Context.reopened(RunFolder(run))
-    execution = Execution.model_validate(read_json(facts)["execution"])
+    names = [TEACHER, *(arm.name for arm in assistant_arms(context.recipe))]
+    asked = {name: read_json(file) for name in names if (file := context.folder.targets(name)).is_file()}
+    answerer = next((name for name, held in asked.items() if held["key"] == path.name), TEACHER)
+    execution = Execution.model_validate(asked[answerer]["execution"])
     result = compare(
         Store.open(path),
-        live(context, execution),
+        live(context, execution, answerer),
         context.splits.train,
         context.preprocessing,
         sample=sample,
-        execution=lambda: block(context, execution),
     )
     text = (
         f"asked again about {result.asked} samples: largest difference {result.largest_error:.2g} "

@@ -84,6 +84,23 @@ class Preprocessing(Frozen):
         mean, std = self._constants(raw.dim())
         return _standardised(self._channels_first(raw), mean.to(raw.device), std.to(raw.device))
 
+    def raw(self, inputs: Tensor) -> Tensor:
+        """The raw samples nearest to some model inputs, where :meth:`apply` undoes it: for inputs that were made.
+
+        Args:
+            inputs: ``[n, channels, height, width]`` or ``[n, features, ...]``, as :meth:`apply` gives them.
+
+        Returns:
+            ``[n, height, width, channels]`` uint8, rounded and cut off at black and white; or float32
+            ``[n, features, ...]``.
+        """
+        mean, std = (constant.to(inputs.device) for constant in self._constants(inputs.dim()))
+        plain = inputs.to(torch.float32) * std + mean
+        if self.kind == "features":
+            return plain
+        levels = (plain * 255).round().clamp(0, 255).to(torch.uint8)
+        return levels.permute(0, 2, 3, 1).contiguous()
+
     def numpy(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """:meth:`apply` without torch, for whoever serves the student."""
         mean, std = (constant.numpy() for constant in self._constants(raw.ndim))

@@ -15,7 +15,7 @@ from limbeck.data.preprocessing import Preprocessing
 from limbeck.data.source import Source
 from limbeck.data.views import Augmentation, augment
 from limbeck.errors import DataError
-from limbeck.types import ABSENT, CLEAN, Batch
+from limbeck.types import ABSENT, CLEAN, Batch, Pool
 
 _KEPT_ORDERS: Final = 3
 _ORDER_SEED: Final = int.from_bytes(b"order", "big") << 16  # never the numbers that views or splits draw
@@ -94,6 +94,11 @@ class Stream:
             _Pool(source, rows, seed=seed, take=take)
             for rows, take in _shares(self._labels, batch_examples, labelled_share)
         ]
+
+    @property
+    def pool(self) -> Pool:
+        """Every sample's id, and the labels that may be seen."""
+        return Pool(self.source.ids, self._labels)
 
     @property
     def batches_per_epoch(self) -> float:

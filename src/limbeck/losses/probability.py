@@ -8,16 +8,25 @@ from torch import Tensor
 
 
 def log_probs(
-    logits: Float[Tensor, "*batch classes"], *, temperature: float = 1.0
+    logits: Float[Tensor, "*batch classes"], *, temperature: float | Tensor = 1.0
 ) -> Float[Tensor, "*batch classes"]:
     """Log-softmax over the classes, at a temperature.
 
     Args:
         logits: Unnormalised scores. ``-inf`` marks a class that is not there; its answer is ``-inf`` too.
-        temperature: Divides the logits; above 1 softens them.
+        temperature: Divides the logits; above 1 softens them. A tensor broadcasts to ``[*batch, 1]`` and gets a
+            gradient.
 
     Returns:
         Log-probabilities (nats): fp64 for fp64 logits, else fp32. Halves are widened before the division.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
+    if isinstance(temperature, Tensor):
+        return torch.log_softmax(_divided(wide, temperature), -1)
     return torch.log_softmax(wide if temperature == 1.0 else wide / temperature, -1)
+
+
+def _divided(logits: Tensor, temperature: Tensor) -> Tensor:
+    """The logits over a temperature whose gradient does not meet the infinity of an absent class."""
+    absent = logits.isneginf()
+    return (logits.masked_fill(absent, 0.0) / temperature.to(logits.dtype)).masked_fill(absent, -torch.inf)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 from torch import Tensor, nn
 
-from limbeck.methods.base import Method, Reads
+from limbeck.methods.base import Method, Reads, Traced
+from limbeck.taps import Layer
 from limbeck.types import Batch, Outputs, Terms
 
 Value = TypeVar("Value")
@@ -42,11 +43,21 @@ class Sum(Method):
         return Reads(
             teacher=any(reads.teacher for reads in each),
             labels="some" if any(reads.labels == "some" for reads in each) else "none",
-            taps=tuple(dict.fromkeys(name for reads in each for name in reads.taps)),
+            inside=any(reads.inside for reads in each),
+            coupled=any(reads.coupled for reads in each),
+            student_taps=tuple(dict.fromkeys(name for reads in each for name in reads.student_taps)),
+            teacher_taps=tuple(dict.fromkeys(name for reads in each for name in reads.teacher_taps)),
         )
 
-    def init(self, student: Outputs, teacher: Outputs | None) -> nn.Module | None:
-        made = {str(place): part.init(student, teacher) for place, part in enumerate(self.methods)}
+    @property
+    def grows(self) -> bool:
+        return any(part.grows for part in self.methods)
+
+    def bind(self, student: Sequence[Layer], teacher: Sequence[Layer] | None) -> Sum:
+        return Sum(methods=tuple(part.bind(student, teacher) for part in self.methods))
+
+    def init(self, traced: Traced) -> nn.Module | None:
+        made = {str(place): part.init(traced) for place, part in enumerate(self.methods)}
         kept = {place: module for place, module in made.items() if module is not None}
         return nn.ModuleDict(kept) if kept else None
 
@@ -57,6 +68,10 @@ class Sum(Method):
         return _joined(
             part.loss(student, teacher, batch, _own(state, place)) for place, part in enumerate(self.methods)
         )
+
+    def advance(self, student: nn.Module, state: nn.Module | None) -> None:
+        for place, part in enumerate(self.methods):
+            part.advance(student, _own(state, place))
 
     def deploy(self, student: nn.Module, state: nn.Module | None) -> nn.Module:
         for place, part in enumerate(self.methods):

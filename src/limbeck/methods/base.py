@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,7 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck.types import Batch, Frozen, Outputs, Terms
+from limbeck.errors import MethodError
+from limbeck.taps import Layer
+from limbeck.types import Batch, Frozen, Outputs, Pool, Terms
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -24,8 +27,35 @@ class Reads:
     """Whether it asks the teacher."""
     labels: Literal["none", "some"]
     """Whether it uses labels; ``some``: of those samples that have one."""
-    taps: tuple[str, ...] = ()
-    """Inner layers it reads, beside the logits."""
+    inside: bool = False
+    """Whether it reads more of the teacher than logits: inner layers, later layers, parameters. A stored teacher has
+    logits alone."""
+    coupled: bool = False
+    """Whether it compares samples of a batch with each other, so that micro-batches do not add up to the batch."""
+    student_taps: tuple[str, ...] = ()
+    """Places in the student that it reads, beside the logits."""
+    teacher_taps: tuple[str, ...] = ()
+    """Places in the teacher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What a method is shown before the first step: one batch, what both sides answer to it, and who they are."""
+
+    batch: Batch
+    student: Outputs
+    teacher: Outputs | None
+    student_model: nn.Module
+    teacher_model: nn.Module | None = None
+    """Frozen; none where there is no teacher or its module is not at hand (a stored one)."""
+    steps: int = 1
+    """How many steps the training has."""
+    pool: Pool | None = None
+    """None where a training does not know its samples (a loop of the user's own)."""
+    fresh: Callable[[], nn.Module] | None = None
+    """Builds another student with new random weights; none where that cannot be done."""
+    computing: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Makes the block in which the plan's number format holds, for methods that run a model of their own."""
 
 
 class Method(Frozen, ABC):
@@ -40,6 +70,9 @@ class Method(Frozen, ABC):
     paper: ClassVar[str]
     """Where its formula comes from."""
 
+    kind: str
+    """Its name in a recipe."""
+
     weight: Weight = 1.0
     """What the method's terms are multiplied by."""
 
@@ -48,8 +81,25 @@ class Method(Frozen, ABC):
     def reads(self) -> Reads:
         """What it needs."""
 
-    def init(self, student: Outputs, teacher: Outputs | None) -> nn.Module | None:
-        """Connectors and state, shaped from one traced batch; none for a method without any."""
+    @property
+    def grows(self) -> bool:
+        """Whether what ships is more than the student: :meth:`deploy` adds to it."""
+        return False
+
+    def bind(self, student: Sequence[Layer], teacher: Sequence[Layer] | None) -> Method:
+        """The same method with every layer it reads named, where it leaves that to the models.
+
+        Args:
+            student: The student's layers.
+            teacher: The teacher's; none where its module is not at hand.
+        """
+        return self
+
+    def init(self, traced: Traced) -> nn.Module | None:
+        """Connectors and state, shaped from one traced batch; none for a method without any.
+
+        Parameters are trained along with the student's, but for frozen ones; all of it is in the checkpoint.
+        """
         return None
 
     @abstractmethod
@@ -63,6 +113,9 @@ class Method(Frozen, ABC):
     @abstractmethod
     def loss(self, student: Outputs, teacher: Outputs | None, batch: Batch, state: nn.Module | None) -> Terms:
         """The terms by name, one value a unit."""
+
+    def advance(self, student: nn.Module, state: nn.Module | None) -> None:
+        """Called after each update of the weights, without gradients: moving averages, counters, banks."""
 
     def deploy(self, student: nn.Module, state: nn.Module | None) -> nn.Module:
         """What ships: the student, unless the method keeps a part of its own."""
@@ -82,6 +135,19 @@ class Method(Frozen, ABC):
         return type(self).model_validate({**dict(self), "weight": self.weight * factor})
 
     __rmul__ = __mul__
+
+
+def answered(method: Method, teacher: Outputs | None) -> Outputs:
+    """The teacher's answers, cut from whatever made them: methods never train a teacher.
+
+    Raises:
+        MethodError: If there are none.
+    """
+    if teacher is None:
+        raise MethodError(
+            f"{type(method).__name__} compares with a teacher and got no answers of one. Give a teacher."
+        )
+    return teacher.detach()
 
 
 def total(terms: Terms, totals: Mapping[str, Tensor]) -> Tensor:

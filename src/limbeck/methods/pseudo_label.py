@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.losses import cross_entropy
-from limbeck.methods.base import Method, Reads
-from limbeck.methods.kd import answered
+from limbeck.methods.base import Method, Reads, answered
 from limbeck.types import Batch, Outputs, Term, Terms
 
 
@@ -30,5 +29,5 @@ class PseudoLabel(Method):
         return {"pseudo-label": torch.ones(len(batch), device=batch.labels.device)}
 
     def loss(self, student: Outputs, teacher: Outputs | None, batch: Batch, state: nn.Module | None) -> Terms:
-        values = cross_entropy(student.logits, answered(self, teacher).logits.detach().argmax(-1))
+        values = cross_entropy(student.logits, answered(self, teacher).logits.argmax(-1))
         return {"pseudo-label": Term(values, values.new_ones(len(batch)), scale=self.weight)}

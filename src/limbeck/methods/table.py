@@ -3,19 +3,146 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any, Final, get_args
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationError, WithJsonSchema
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from limbeck.errors import MethodError, nearest
+from limbeck.methods.adaptive_kl import AdaptiveKL
 from limbeck.methods.algebra import Sum, parts
+from limbeck.methods.alignment import Alignment
+from limbeck.methods.alpha_beta import AlphaBeta
+from limbeck.methods.attention_scores import AttentionScores
+from limbeck.methods.attention_transfer import AttentionTransfer
+from limbeck.methods.balance import Balance
 from limbeck.methods.base import Method
+from limbeck.methods.branches import Branches
 from limbeck.methods.ce import CE
+from limbeck.methods.channel_correlation import ChannelCorrelation
+from limbeck.methods.channels import Channels
+from limbeck.methods.class_pairs import ClassPairs
+from limbeck.methods.confident_teachers import ConfidentTeachers
+from limbeck.methods.congruence import Congruence
+from limbeck.methods.contrastive import Contrastive
+from limbeck.methods.contrastive_bank import ContrastiveBank
+from limbeck.methods.correlation import Correlation
+from limbeck.methods.decoupled_kd import DecoupledKD
+from limbeck.methods.deit import DeiT
+from limbeck.methods.ema import EMA
+from limbeck.methods.exits import Exits
+from limbeck.methods.gaussian import Gaussian
+from limbeck.methods.head_regression import HeadRegression
+from limbeck.methods.hidden_cosine import HiddenCosine
+from limbeck.methods.hint import Hint
+from limbeck.methods.jensen_shannon import JensenShannon
 from limbeck.methods.kd import KD
+from limbeck.methods.learned_temperature import LearnedTemperature
+from limbeck.methods.learning_without_forgetting import LwF
+from limbeck.methods.list_net import ListNet
+from limbeck.methods.logit_mse import LogitMSE
+from limbeck.methods.margin_mse import MarginMSE
+from limbeck.methods.masked import Masked
+from limbeck.methods.multi_label import MultiLabel
+from limbeck.methods.mutual import Mutual
+from limbeck.methods.neighbours import Neighbours
+from limbeck.methods.normalised_kd import NormalisedKD
+from limbeck.methods.online_ensemble import OnlineEnsemble
+from limbeck.methods.ordinal import Ordinal
+from limbeck.methods.overhaul import Overhaul
+from limbeck.methods.past_self import PastSelf
+from limbeck.methods.patient import Patient
 from limbeck.methods.pseudo_label import PseudoLabel
+from limbeck.methods.regression import Regression
+from limbeck.methods.relational import Relational
+from limbeck.methods.replay import Replay
+from limbeck.methods.reuse import Reuse
+from limbeck.methods.reverse_kl import ReverseKL
+from limbeck.methods.review import Review
+from limbeck.methods.sample_weights import SampleWeights
+from limbeck.methods.schedule import Schedule
+from limbeck.methods.selectivity import Selectivity
+from limbeck.methods.similarity import Similarity
+from limbeck.methods.skew_kl import SkewKL
+from limbeck.methods.skew_reverse_kl import SkewReverseKL
+from limbeck.methods.standardise import Standardise
+from limbeck.methods.temperature_schedule import TemperatureSchedule
+from limbeck.methods.token_relations import TokenRelations
+from limbeck.methods.top_k import TopK
+from limbeck.methods.total_variation import TotalVariation
+from limbeck.methods.variational import Variational
+from limbeck.methods.virtual_teacher import VirtualTeacher
+from limbeck.methods.warm_up import WarmUp
+from limbeck.methods.wrapping import leaves
+from limbeck.methods.wsld import WSLD
 
-METHODS: Mapping[str, type[Method]] = {"ce": CE, "kd": KD, "pseudo-label": PseudoLabel}
+METHODS: Mapping[str, type[Method]] = {
+    "adaptive-kl": AdaptiveKL,
+    "alignment": Alignment,
+    "alpha-beta": AlphaBeta,
+    "attention-scores": AttentionScores,
+    "attention-transfer": AttentionTransfer,
+    "balance": Balance,
+    "branches": Branches,
+    "ce": CE,
+    "channel-correlation": ChannelCorrelation,
+    "channels": Channels,
+    "class-pairs": ClassPairs,
+    "confident-teachers": ConfidentTeachers,
+    "congruence": Congruence,
+    "contrastive": Contrastive,
+    "contrastive-bank": ContrastiveBank,
+    "correlation": Correlation,
+    "decoupled-kd": DecoupledKD,
+    "deit": DeiT,
+    "ema": EMA,
+    "exits": Exits,
+    "gaussian": Gaussian,
+    "head-regression": HeadRegression,
+    "hidden-cosine": HiddenCosine,
+    "hint": Hint,
+    "jensen-shannon": JensenShannon,
+    "kd": KD,
+    "learned-temperature": LearnedTemperature,
+    "learning-without-forgetting": LwF,
+    "list-net": ListNet,
+    "logit-mse": LogitMSE,
+    "margin-mse": MarginMSE,
+    "masked": Masked,
+    "multi-label": MultiLabel,
+    "mutual": Mutual,
+    "neighbours": Neighbours,
+    "normalised-kd": NormalisedKD,
+    "online-ensemble": OnlineEnsemble,
+    "ordinal": Ordinal,
+    "overhaul": Overhaul,
+    "past-self": PastSelf,
+    "patient": Patient,
+    "pseudo-label": PseudoLabel,
+    "regression": Regression,
+    "relational": Relational,
+    "replay": Replay,
+    "reuse": Reuse,
+    "reverse-kl": ReverseKL,
+    "review": Review,
+    "sample-weights": SampleWeights,
+    "schedule": Schedule,
+    "selectivity": Selectivity,
+    "similarity": Similarity,
+    "skew-kl": SkewKL,
+    "skew-reverse-kl": SkewReverseKL,
+    "standardise": Standardise,
+    "temperature-schedule": TemperatureSchedule,
+    "token-relations": TokenRelations,
+    "top-k": TopK,
+    "total-variation": TotalVariation,
+    "variational": Variational,
+    "virtual-teacher": VirtualTeacher,
+    "warm-up": WarmUp,
+    "wsld": WSLD,
+}
 
 
 def dump(method: Method) -> list[dict[str, Any]]:
@@ -24,6 +151,8 @@ def dump(method: Method) -> list[dict[str, Any]]:
     Raises:
         MethodError: If a part is not in :data:`METHODS`, so that no recipe can name it.
     """
+    for leaf in leaves(method):
+        _name(leaf)
     return [{_name(part): part.model_dump(mode="json", exclude={"kind"})} for part in parts(method)]
 
 
@@ -54,12 +183,17 @@ def catalogue() -> list[dict[str, Any]]:
     return [_described(name, kind) for name, kind in METHODS.items()]
 
 
-def _schema() -> dict[str, Any]:
+def described(handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    """The JSON Schema of a method, as a recipe writes it.
+
+    Args:
+        handler: What describes the parts; it keeps their definitions.
+    """
     fields = {}
     for name, kind in METHODS.items():
-        entry = kind.model_json_schema()
-        entry["properties"].pop("kind")
-        fields[name] = {"anyOf": [entry, {"type": "null"}]}
+        entry = handler.resolve_ref_schema(handler(kind.__pydantic_core_schema__))
+        own = {field: held for field, held in entry["properties"].items() if field != "kind"}
+        fields[name] = {"anyOf": [{**entry, "properties": own}, {"type": "null"}]}
     together = {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": fields}
     names = {"type": "string", "enum": list(METHODS)}
     return {
@@ -67,15 +201,8 @@ def _schema() -> dict[str, Any]:
     }
 
 
-AnyMethod = Annotated[
-    Method,
-    BeforeValidator(parse),
-    PlainSerializer(dump, return_type=list[dict[str, Any]]),
-    WithJsonSchema(_schema()),
-]
-"""A method in a recipe."""
-
 _Place = tuple[int | str, ...]
+_KNOWN: Final = frozenset(get_args(ErrorType))
 
 
 def _entries(value: Any, problems: list[InitErrorDetails]) -> list[tuple[str, Any, _Place]]:
@@ -99,10 +226,19 @@ def _one(name: str, fields: Any, place: _Place, problems: list[InitErrorDetails]
     try:
         return kind.model_validate({} if fields is None else fields)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            known = {"type": detail["type"], "loc": (*place, *detail["loc"]), "input": detail["input"]}
-            problems.append(InitErrorDetails(**known, ctx=detail.get("ctx", {})))  # type: ignore[typeddict-item]
+        problems += [_moved(detail, place) for detail in error.errors(include_url=False)]
         return None
+
+
+def _moved(detail: ErrorDetails, place: _Place) -> InitErrorDetails:
+    """The same mistake, further inside."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if (
+        kind not in _KNOWN
+    ):  # raised by a validator of ours, such as this module's for a method inside a method
+        text = PydanticCustomError(kind, "{text}", {**context, "text": detail["msg"]})
+        return InitErrorDetails(type=text, loc=(*place, *detail["loc"]), input=detail["input"])
+    return InitErrorDetails(type=kind, loc=(*place, *detail["loc"]), input=detail["input"], ctx=context)
 
 
 def _problem(text: str, place: _Place, value: Any) -> InitErrorDetails:
@@ -122,13 +258,13 @@ def _name(method: Method) -> str:
 
 
 def _described(name: str, kind: type[Method]) -> dict[str, Any]:
-    example = kind()
+    example = kind.model_validate({})
     reads = example.reads
     return {
         "name": name,
         "family": kind.family,
         "summary": (kind.__doc__ or "").strip().splitlines()[0],
-        "reads": {"teacher": reads.teacher, "labels": reads.labels, "taps": list(reads.taps)},
+        "reads": {"teacher": reads.teacher, "labels": reads.labels, "inside": reads.inside},
         "defaults": example.model_dump(mode="json", exclude={"kind"}),
         "paper": kind.paper,
     }

@@ -14,6 +14,7 @@ from limbeck.models.object import ObjectModel
 from limbeck.models.python import PythonModel
 from limbeck.models.residual import Residual
 from limbeck.models.separable import Separable
+from limbeck.models.vit import ViT
 
 
 def _kind(value: Any) -> str | None:
@@ -31,7 +32,8 @@ AnyModel = Annotated[
     | Annotated[ObjectModel, Tag("object")]
     | Annotated[PythonModel, Tag("python")]
     | Annotated[Residual, Tag("residual")]
-    | Annotated[Separable, Tag("separable")],
+    | Annotated[Separable, Tag("separable")]
+    | Annotated[ViT, Tag("vit")],
     Discriminator(_kind),
 ]
 """A model in a recipe: ``kind`` says which family, and ``python:`` alone names a function of the user's."""
@@ -39,4 +41,4 @@ AnyModel = Annotated[
 
 def kinds() -> tuple[str, ...]:
     """Every ``kind`` that a recipe can name."""
-    return ("linear", "mlp", "python", "residual", "separable")
+    return ("linear", "mlp", "python", "residual", "separable", "vit")

@@ -1,16 +1,18 @@
-"""What is trained: the teacher, the student, and each control, all by the same means."""
+"""What is trained: the teacher, its assistants, the student, and each control, all by the same means."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from limbeck.data import Augmentation
 from limbeck.errors import RunError
 from limbeck.methods import CE, Method, PseudoLabel
-from limbeck.methods.algebra import parts
+from limbeck.methods.wrapping import leaves
 from limbeck.models import AnyModel
 from limbeck.recipe import Choice, Recipe, Training
+
+TEACHER: Final = "teacher"
 
 Labels = Literal["given", "all"]
 """``given``: those that the student's maker has. ``all``: every label of the training pool."""
@@ -27,6 +29,8 @@ class Arm:
     labels: Labels
     augmentation: Augmentation | None
     choices: tuple[Choice, ...]
+    answerer: str = TEACHER
+    """Who answers where its method asks: the teacher, or one of the assistants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +55,79 @@ def teacher_arm(recipe: Recipe) -> Arm:
     """The teacher's own training, on every label."""
     teacher = recipe.teacher
     training = _labelled_only(teacher.training)
-    return Arm("teacher", teacher.model, CE(), training, "all", teacher.augmentation, (Choice(),))
+    return Arm(TEACHER, teacher.model, CE(), training, "all", teacher.augmentation, (Choice(),))
+
+
+def assistant_arms(recipe: Recipe) -> tuple[Arm, ...]:
+    """The assistants in their order, each learning from the one before it and the first from the teacher."""
+    names = [f"assistant-{number}" for number in range(1, len(recipe.assistants) + 1)]
+    before = [TEACHER, *names][: len(names)]
+    return tuple(
+        Arm(
+            name,
+            assistant.model,
+            assistant.method or recipe.method,
+            assistant.training or recipe.training,
+            "given",
+            recipe.augmentation,
+            (Choice(),),
+            answerer,
+        )
+        for name, answerer, assistant in zip(names, before, recipe.assistants, strict=True)
+    )
+
+
+def assistant_job(recipe: Recipe, name: str) -> Job:
+    """The one training of an assistant."""
+    return Job(name, 0, recipe.seeds[0])
 
 
 def student_arms(recipe: Recipe) -> dict[str, Arm]:
     """The student and those of its controls that are trained: equal steps, batch, seeds and tuning choices."""
-    found = {"student": _student(recipe, "student", recipe.method, recipe.training, "given")}
+    found = {"student": _student(recipe, "student", recipe.method, recipe.training)}
     labelled = _labelled_only(recipe.training)
     if "no-teacher" in recipe.controls:
-        found["no-teacher"] = _student(recipe, "no-teacher", CE(), labelled, "given")
+        found["no-teacher"] = _student(recipe, "no-teacher", CE(), labelled)
     if "pseudo-labels" in recipe.controls:
-        found["pseudo-labels"] = _student(
-            recipe, "pseudo-labels", _hard(recipe.method), recipe.training, "given"
-        )
+        found["pseudo-labels"] = _student(recipe, "pseudo-labels", _hard(recipe.method), recipe.training)
     if "supervised" in recipe.controls and recipe.data.labelled != "all":
-        found["supervised"] = _student(recipe, "supervised", CE(), labelled, "all")
+        found["supervised"] = _student(recipe, "supervised", CE(), labelled, labels="all")
+    if "direct" in recipe.controls:
+        found["direct"] = _student(recipe, "direct", recipe.method, recipe.training, answerer=TEACHER)
     return found
 
 
 def arm_of(recipe: Recipe, job: Job) -> Arm:
     """The arm that a job trains."""
-    if job.arm == "teacher":
+    if job.arm == TEACHER:
         return teacher_arm(recipe)
-    arms = student_arms(recipe)
+    arms = {arm.name: arm for arm in assistant_arms(recipe)} | student_arms(recipe)
     if job.arm not in arms:
         raise RunError(f"The run trains no {job.arm!r}; it trains {', '.join(arms)}.")
     return arms[job.arm]
 
 
-def _student(recipe: Recipe, name: str, method: Method, training: Training, labels: Labels) -> Arm:
-    return Arm(name, recipe.student.model, method, training, labels, recipe.augmentation, recipe.tuning)
+def _student(
+    recipe: Recipe,
+    name: str,
+    method: Method,
+    training: Training,
+    *,
+    labels: Labels = "given",
+    answerer: str | None = None,
+) -> Arm:
+    """The student's model, trained in some way; whom it asks is the last assistant, unless said otherwise."""
+    last = [TEACHER, *(arm.name for arm in assistant_arms(recipe))][-1]
+    return Arm(
+        name,
+        recipe.student.model,
+        method,
+        training,
+        labels,
+        recipe.augmentation,
+        recipe.tuning,
+        answerer or last,
+    )
 
 
 def _labelled_only(training: Training) -> Training:
@@ -89,6 +136,6 @@ def _labelled_only(training: Training) -> Training:
 
 
 def _hard(method: Method) -> Method:
-    """The recipe's method with the teacher's answers reduced to their largest class."""
-    kept = [part for part in parts(method) if not part.reads.teacher]
+    """The recipe's method with all that a teacher says reduced to its largest class."""
+    kept = [leaf for leaf in leaves(method) if leaf.family == CE.family]
     return sum(kept, PseudoLabel())

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from limbeck.errors import RunError
 from limbeck.evaluation import Verdict as Judgement
 from limbeck.evaluation import (
     calibration,
@@ -26,11 +27,14 @@ from limbeck.evaluation import (
     verdict,
 )
 from limbeck.models import count_parameters
-from limbeck.pipeline.arms import student_arms
+from limbeck.pipeline.answering import answering_module, student_of
+from limbeck.pipeline.arms import Arm, assistant_arms, assistant_job, student_arms
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.evaluate import answers_of
+from limbeck.pipeline.fit import result_of
 from limbeck.pipeline.students import Trained, trained
 from limbeck.reports.schema import (
+    AssistantResult,
     Bin,
     ClassResult,
     Control,
@@ -52,6 +56,7 @@ GIVEN: Mapping[str, tuple[str, str]] = {
     "no-teacher": ("given", "nothing"),
     "pseudo-labels": ("given", "its largest class for every sample"),
     "supervised": ("all", "nothing"),
+    "direct": ("given", "its answers themselves, past the assistants"),
     "linear": ("given", "nothing"),
     "quantised-teacher": ("none", "the teacher itself, as int8"),
 }
@@ -93,7 +98,7 @@ class Answers:
 def model_result(context: Context, answers: Answers, arm: str, *, shipped: bool) -> ModelResult:
     """A student or baseline over its seeds."""
     found = trained(context, arm)
-    module = context.factory(found.arm)()
+    module = student_of(context, found.best)
     results = seed_results(answers, found)
     parameters = count_parameters(module)
     return ModelResult(
@@ -127,6 +132,29 @@ def seed_results(answers: Answers, found: Trained) -> list[SeedResult]:
 def mean_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric over seeds."""
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def assistants(context: Context, answers: Answers) -> list[AssistantResult]:
+    """The models between teacher and student, in their order."""
+    return [_assistant(context, answers, arm) for arm in assistant_arms(context.recipe)]
+
+
+def _assistant(context: Context, answers: Answers, arm: Arm) -> AssistantResult:
+    result = result_of(context, assistant_job(context.recipe, arm.name))
+    if result is None:
+        raise RunError(f"{arm.name} is not trained. Run the same command again.")
+    parameters = count_parameters(answering_module(context, arm.name))
+    return AssistantResult(
+        name=arm.name,
+        model=arm.model.kind,
+        learned_from=arm.answerer,
+        parameters=parameters,
+        bytes=parameters * _FP32_BYTES,
+        metrics=metrics(answers.of(arm.name), answers.labels),
+        validation=result.validation,
+        seconds=result.seconds,
+        cpu_seconds=result.cpu_seconds,
+    )
 
 
 def retained(answers: Answers, shipped_seed: int, resamples: int) -> Retention:
@@ -174,7 +202,7 @@ def _control(
     files: Sequence[Mapping[str, Any]],
 ) -> Control:
     judgement = judged(context, answers, name)
-    labels, teacher = GIVEN[name]
+    labels, teacher = _given(context, name)
     seeds: list[SeedResult] = []
     parameters, size = facts.get(name, {}).get("parameters"), None
     if name in student_arms(context.recipe):
@@ -203,6 +231,14 @@ def _control(
         high=judgement.high,
         p=judgement.p,
     )
+
+
+def _given(context: Context, name: str) -> tuple[str, str]:
+    """Which labels a control was given, and what of the teacher."""
+    labels, teacher = GIVEN[name]
+    if name == "pseudo-labels" and context.recipe.assistants:
+        return labels, "the last assistant's largest class for every sample"
+    return labels, teacher
 
 
 def fidelities(answers: Answers, shipped: Logits, baseline: Logits | None) -> dict[str, float | None]:

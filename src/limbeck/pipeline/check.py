@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
 
-from limbeck.data import contamination
+from limbeck.data import Stream, contamination
 from limbeck.data.contamination import Contamination
 from limbeck.evaluation import validation_warning
 from limbeck.export import exportable
 from limbeck.files import write_json
-from limbeck.methods import METHODS
+from limbeck.methods import CE, Method
+from limbeck.methods.pairs import PairedMethod
+from limbeck.methods.wrapping import leaves
 from limbeck.models import check_answers, count_parameters
-from limbeck.pipeline.arms import Arm, student_arms, teacher_arm
+from limbeck.pipeline.arms import TEACHER, Arm, assistant_arms, student_arms, teacher_arm
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
 from limbeck.pipeline.planning import cores
@@ -23,7 +25,7 @@ from limbeck.pipeline.predict import logits_of
 from limbeck.pipeline.teacher import given_teacher, labels_of, weak
 from limbeck.recipe import Execution
 from limbeck.teachers import LiveTeacher
-from limbeck.training import estimate, gradient_share, start
+from limbeck.training import TrainState, estimate, gradient_conflict, gradient_share, start
 from limbeck.types import Teacher
 
 Level = Literal["ok", "warning"]
@@ -59,8 +61,9 @@ def findings(context: Context) -> Iterator[Finding]:
     """Everything the check has to say, in order."""
     yield from _data(context)
     teacher = yield from _teacher(context)
-    yield from _student(context, teacher)
-    yield from _cost(context, teacher)
+    answering = yield from _assistants(context, teacher)
+    yield from _student(context, answering)
+    yield from _cost(context, answering)
 
 
 def _data(context: Context) -> Iterator[Finding]:
@@ -105,8 +108,25 @@ def _teacher(context: Context) -> Generator[Finding, None, LiveTeacher]:
     return LiveTeacher(module, classes=len(context.classes), shape=context.shape)
 
 
-def _student(context: Context, teacher: Teacher) -> Iterator[Finding]:
+def _assistants(context: Context, teacher: LiveTeacher) -> Generator[Finding, None, dict[str, LiveTeacher]]:
+    """Say what the assistants are; return by name everyone who will be asked, the assistants untrained."""
+    answering = {TEACHER: teacher}
+    for arm in assistant_arms(context.recipe):
+        state, _ = _started(context, arm, arm.method, answering[arm.answerer])
+        module = state.method.deploy(state.student, state.connectors)
+        check_answers(module, context.shape, len(context.classes), owner=arm.name)
+        yield Finding(
+            "assistants", f"{arm.name}: {count_parameters(module):,} parameters, learns from {arm.answerer}"
+        )
+        answering[arm.name] = LiveTeacher(module, classes=len(context.classes), shape=context.shape)
+    if context.recipe.assistants and "direct" not in context.recipe.controls:
+        yield Finding("assistants", "whether they help is not measured; add direct to controls", "warning")
+    return answering
+
+
+def _student(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Finding]:
     arm = student_arms(context.recipe)["student"]
+    teacher = answering[arm.answerer]
     module = context.factory(arm)()
     check_answers(module, context.shape, len(context.classes), owner="the student")
     teacher_size = count_parameters(context.teacher_factory())
@@ -118,52 +138,80 @@ def _student(context: Context, teacher: Teacher) -> Iterator[Finding]:
         yield Finding(
             "export", f"every operator can be written to {', '.join(context.recipe.export.formats)}"
         )
-    stream = context.stream(arm, arm.training, seed=0, augmentation=arm.augmentation)
-    state = start(
-        context.factory(arm), arm.method, teacher, stream,
-        training=arm.training, execution=_exact(), seed=0, device=context.device,
-        teacher_view=context.teacher_view,
-    )  # fmt: skip
+    state, stream = _started(context, arm, arm.method, teacher)
     batch = stream.batch(0)
     yield Finding(
         "shapes",
         f"inputs {list(batch.inputs.shape)}, logits {[len(batch), len(context.classes)]} on both sides, "
         f"{int(batch.labelled.sum())} of {len(batch)} labelled in a batch",
     )
+    yield from _layers(context, arm, state.method)
     shares = gradient_share(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
     text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    note = "" if given_teacher(context) is not None else " (with a teacher that is not trained yet)"
+    ready = arm.answerer == TEACHER and given_teacher(context) is not None
+    note = "" if ready else " (with a teacher that is not trained yet)"
     yield Finding("gradient", f"share of each term on a few batches: {text}{note}")
+    cosines = gradient_conflict(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
+    if cosines:
+        text = ", ".join(f"{one} and {other} {cosine:+.2f}" for (one, other), cosine in cosines.items())
+        yield Finding("gradient", f"cosine of each two terms (1 the same way, -1 against): {text}{note}")
 
 
-def _cost(context: Context, teacher: Teacher) -> Iterator[Finding]:
-    arms = student_arms(context.recipe)
+def _layers(context: Context, arm: Arm, method: Method) -> Iterator[Finding]:
+    """Which layers are compared, as the two models have them."""
+    named = [pair for leaf in leaves(method) if isinstance(leaf, PairedMethod) for pair in leaf.named]
+    if not named:
+        return
+    pairs = ", ".join(dict.fromkeys(f"{pair.student} with {pair.teacher}" for pair in named))
+    yield Finding("layers", f"compared (student with teacher): {pairs}")
+    if arm.augmentation is not None and context.recipe.teacher.view == "clean":
+        yield Finding(
+            "layers",
+            "inner layers are compared, and the teacher is asked about clean samples where the student's are "
+            "moved; set teacher.view: same",
+            "warning",
+        )
+
+
+def _cost(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Finding]:
+    arms, between = student_arms(context.recipe), assistant_arms(context.recipe)
     runs = sum(len(arm.choices) + len(context.recipe.seeds) - 1 for arm in arms.values())
-    step = _step_seconds(context, arms["student"], teacher)
+    step = _step_seconds(context, arms["student"], answering[arms["student"].answerer])
     minutes = runs * step * context.recipe.training.steps / max(1, cores()) / 60
+    for arm in between:  # one after another, each with the threads of a student
+        minutes += _step_seconds(context, arm, answering[arm.answerer]) * arm.training.steps / 60
     trained = given_teacher(context) is None
     if trained:
         arm = teacher_arm(context.recipe)
         minutes += _step_seconds(context, arm, None) * arm.training.steps / max(1, cores()) / 60
-    views = context.views or 1
     train = context.splits.train
-    record = len(train.classes) * views * _STORE_BYTES[context.recipe.teacher.dtype] + _ID_BYTES
+    record = (
+        len(train.classes) * (context.views or 1) * _STORE_BYTES[context.recipe.teacher.dtype] + _ID_BYTES
+    )
     yield Finding(
         "cost",
-        f"{runs + trained} trainings, about {minutes:.0f} minutes in fp32 on {cores()} cores (less where the plan "
-        f"finds a faster format); the teacher's answers take {len(train) * record / _MEGABYTE:.1f} MB",
+        f"{runs + len(between) + trained} trainings, about {minutes:.0f} minutes in fp32 on {cores()} cores (less "
+        f"where the plan finds a faster format); the teacher's answers take {len(train) * record / _MEGABYTE:.1f} MB",
     )
 
 
 def _step_seconds(context: Context, arm: Arm, teacher: Teacher | None) -> float:
+    state, stream = _started(context, arm, arm.method if teacher else CE(), teacher)
+    found = estimate(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
+    return found.step_seconds
+
+
+def _started(
+    context: Context, arm: Arm, method: Method, teacher: Teacher | None
+) -> tuple[TrainState, Stream]:
+    """A training before its first step, and its batches."""
     stream = context.stream(arm, arm.training, seed=0, augmentation=arm.augmentation)
     state = start(
-        context.factory(arm), arm.method if teacher else METHODS["ce"](), teacher, stream,
+        context.factory(arm), method, teacher, stream,
         training=arm.training, execution=_exact(), seed=0, device=context.device,
         teacher_view=context.teacher_view,
     )  # fmt: skip
-    found = estimate(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
-    return found.step_seconds
+    return state, stream
 
 
 def _exact() -> Execution:

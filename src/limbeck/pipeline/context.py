@@ -15,7 +15,8 @@ from limbeck.data import Augmentation, Preprocessing, Splits, Stream, load
 from limbeck.errors import RunError, UserError
 from limbeck.files import read_json
 from limbeck.models import load_student
-from limbeck.pipeline.arms import Arm
+from limbeck.models.object import ObjectModel
+from limbeck.pipeline.arms import TEACHER, Arm
 from limbeck.pipeline.folder import RunFolder
 from limbeck.pipeline.objects import Objects, factory, identity
 from limbeck.recipe import Execution, Plan, Recipe, Training
@@ -35,6 +36,8 @@ class Context:
         self.folder = folder
         self.objects = objects or Objects()
         self._identities: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+        self._stored: dict[str, StoredTeacher] = {}
 
     @classmethod
     def reopened(cls, folder: RunFolder) -> Context:
@@ -107,7 +110,7 @@ class Context:
 
     def execution(self, arm: Arm) -> Execution:
         """How an arm is computed."""
-        return self.plan.teacher if arm.name == "teacher" else self.plan.student
+        return self.plan.teacher if arm.name == TEACHER else self.plan.student
 
     @property
     def teacher_view(self) -> TeacherView:
@@ -116,15 +119,15 @@ class Context:
 
     @property
     def views(self) -> int | None:
-        """How many fixed views the teacher is asked about; none where it is asked about clean samples."""
+        """How many fixed views the teacher is asked about; none where it sees clean samples, or any view."""
         view = self.recipe.teacher.view
-        return None if view == "clean" else view.views
+        return None if isinstance(view, str) else view.views
 
     def factory(self, arm: Arm) -> Callable[[], nn.Module]:
         """Builds what an arm trains."""
-        if arm.name == "teacher":
+        if arm.name == TEACHER:
             return self.teacher_factory
-        if self.objects.student is not None:
+        if self.objects.student is not None and isinstance(arm.model, ObjectModel):
             return factory(self.objects.student)
         return lambda: arm.model.build(self.shape, len(self.classes))
 
@@ -136,7 +139,7 @@ class Context:
 
     def identity(self, arm: Arm) -> str:
         """What an arm's model is before training: a function of the user's may change though its name does not."""
-        key = f"{arm.name == 'teacher'} {arm.model.model_dump_json()}"
+        key = f"{arm.name == TEACHER} {arm.model.model_dump_json()}"
         if key not in self._identities:
             self._identities[key] = identity(self.factory(arm), self.shape)
         return self._identities[key]
@@ -170,8 +173,8 @@ class Context:
 
     def forget_answers(self) -> None:
         """Read the stored answers again when they are next asked for."""
-        for name in ("targets_digest", "_stored"):
-            self.__dict__.pop(name, None)
+        self._digests.clear()
+        self._stored.clear()
 
     @property
     def label_inputs(self) -> list[Any]:
@@ -196,15 +199,15 @@ class Context:
             return self.objects.teacher.eval()
         return load_student(self.folder.path / "teacher").to(self.device)
 
-    @cached_property
-    def targets_digest(self) -> str:
-        """The key of the store that holds the teacher's answers."""
-        return str(read_json(self.folder.path / "targets.json")["key"])
+    def targets_digest(self, answerer: str) -> str:
+        """The key of the store that holds somebody's answers."""
+        if answerer not in self._digests:
+            self._digests[answerer] = str(read_json(self.folder.targets(answerer))["key"])
+        return self._digests[answerer]
 
-    def stored_teacher(self) -> StoredTeacher:
-        """The teacher's stored answers."""
-        return self._stored
-
-    @cached_property
-    def _stored(self) -> StoredTeacher:
-        return StoredTeacher(Store.open(Path(read_json(self.folder.path / "targets.json")["path"])))
+    def stored_teacher(self, answerer: str = TEACHER) -> StoredTeacher:
+        """Somebody's stored answers."""
+        if answerer not in self._stored:
+            path = Path(read_json(self.folder.targets(answerer))["path"])
+            self._stored[answerer] = StoredTeacher(Store.open(path))
+        return self._stored[answerer]

@@ -18,6 +18,7 @@ from limbeck.pipeline.events import Event
 from limbeck.pipeline.objects import Factory, Objects, described, factory
 from limbeck.pipeline.run import Run, events, opened
 from limbeck.recipe import (
+    Assistant,
     Choice,
     Control,
     Evaluation,
@@ -46,6 +47,7 @@ def distill(
     validation: Any = None,
     test: Any = None,
     classes: Sequence[str] | None = None,
+    assistants: Sequence[Assistant] = (),
     method: Method | None = None,
     labelled: int | float | Literal["all"] = "all",
     out: str | Path = "runs/run",
@@ -83,6 +85,8 @@ def distill(
         validation: The same, to choose by; by default a tenth of the training samples.
         test: The same, to measure on at the end; by default a fifth of the training samples.
         classes: Names of the classes.
+        assistants: Models to distil one after another between the two: the first from the teacher, the student from
+            the last. Each is a family's configuration, not a module.
         method: How answers are compared; ``KD() + CE()`` by default.
         labelled: How many training labels the student may see.
         out: The run folder.
@@ -135,6 +139,7 @@ def distill(
             dtype=teacher_dtype,
         ),
         student=StudentRecipe(model=student if isinstance(student, Architecture) else described(student)),
+        assistants=tuple(assistants),
         method=method or KD() + CE(),
         training=training or Training(),
         tuning=tuple(tuning),

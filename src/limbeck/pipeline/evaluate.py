@@ -14,10 +14,10 @@ from torch import nn
 from limbeck.data import Source
 from limbeck.evaluation import robustness
 from limbeck.files import replacing, write_json
-from limbeck.pipeline.arms import student_arms
+from limbeck.pipeline.answering import answering_module, student_of
+from limbeck.pipeline.arms import assistant_arms, student_arms
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced, Event
-from limbeck.pipeline.fit import student_of
 from limbeck.pipeline.predict import answers_for, logits_of
 from limbeck.pipeline.students import trained
 from limbeck.recipe import Execution
@@ -61,6 +61,8 @@ def answers_of(context: Context) -> dict[str, NDArray[Any]]:
 
 def _models(context: Context) -> Iterator[tuple[str, nn.Module]]:
     yield "teacher", context.teacher_module
+    for assistant in assistant_arms(context.recipe):
+        yield assistant.name, answering_module(context, assistant.name)
     for arm in student_arms(context.recipe):
         for job, _ in trained(context, arm).seeds:
             yield f"{arm}/{job.seed}", student_of(context, job).to(context.device)

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from limbeck.export import ExportRecord, export_student, open_onnx
 from limbeck.export.parity import answers
 from limbeck.files import replacing, write_json
-from limbeck.models import Architecture
+from limbeck.pipeline.answering import student_of
 from limbeck.pipeline.bench import BLOCK_EXAMPLES, time_files
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced, Event
-from limbeck.pipeline.fit import student_of
-from limbeck.pipeline.students import trained
+from limbeck.pipeline.students import rebuildable, trained
 from limbeck.recipe import Exports
 from limbeck.reports import Efficiency
 
@@ -36,7 +35,6 @@ def export(context: Context) -> Iterator[Event]:
     calibration, check, labels = _samples(context)
     yield Advanced("export", "student's files", 0, 3)
     found = trained(context, "student")
-    model = found.arm.model if context.objects.student is None else None
     records = [
         ("student", record)
         for record in export_student(
@@ -48,7 +46,7 @@ def export(context: Context) -> Iterator[Event]:
             check_raw=check,
             check_labels=labels,
             exports=settings,
-            architecture=model if isinstance(model, Architecture) else None,
+            architecture=rebuildable(context, found.arm),
         )
     ]
     yield Advanced("export", "teacher's files", 1, 3)

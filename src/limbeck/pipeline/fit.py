@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import Tensor
 
 from limbeck.data import Stream
 from limbeck.files import read_json, write_json, write_with
-from limbeck.methods import Method, dump
+from limbeck.methods import dump
 from limbeck.models import state_digest
 from limbeck.pipeline import shelf
+from limbeck.pipeline.answering import started, teacher_for
 from limbeck.pipeline.arms import Arm, Job, arm_of
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced, Event, Noted
 from limbeck.pipeline.predict import accuracy_of
-from limbeck.recipe import Execution, Training
-from limbeck.training import Step, TrainState, start, train
+from limbeck.recipe import Execution
+from limbeck.training import Step, TrainState, train
 from limbeck.training import load as load_checkpoint
 from limbeck.training import remove as remove_checkpoint
 from limbeck.training import save as save_checkpoint
-from limbeck.types import Frozen, digest
+from limbeck.types import Frozen, Teacher, digest
 
 VERSION: Final = 1
 """Raised when this code trains differently, so that older results are not taken for its own."""
@@ -60,40 +61,32 @@ def result_of(context: Context, job: Job) -> FitResult | None:
     return result if result.key == fit_key(context, job) else None
 
 
-def weights_of(context: Context, job: Job) -> dict[str, Tensor]:
-    """The kept weights of a finished training."""
-    return load_file(context.fit_folder(str(job)) / "weights.safetensors")
-
-
-def student_of(context: Context, job: Job) -> nn.Module:
-    """The trained module, in eval mode."""
-    module = context.factory(arm_of(context.recipe, job))()
-    module.load_state_dict(weights_of(context, job))
-    return module.eval()
-
-
 def fit_key(context: Context, job: Job) -> str:
     """The hash of everything that determines the weights of a training."""
+    arm = arm_of(context.recipe, job)
+    targets = context.targets_digest(arm.answerer) if arm.method.reads.teacher else None
+    return digest({**settings_of(context, job), "targets": targets})
+
+
+def settings_of(context: Context, job: Job) -> dict[str, Any]:
+    """What determines the weights of a training, beside the answers that it learns from."""
     arm = arm_of(context.recipe, job)
     choice = arm.choices[job.choice]
     training, method = choice.apply(arm.training, arm.method)
     augmentation = choice.views(arm.augmentation)
-    return digest(
-        {
-            "version": VERSION,
-            "torch": torch.__version__,
-            "model": context.identity(arm),
-            "method": dump(method),
-            "training": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
-            "augmentation": augmentation.model_dump(mode="json") if augmentation else None,
-            "labels": arm.labels,
-            "seed": job.seed,
-            "execution": context.execution(arm).model_dump(mode="json"),
-            "data": context.data_digest,
-            "targets": context.targets_digest if method.reads.teacher else None,
-            "view": context.recipe.teacher.model_dump(mode="json")["view"] if method.reads.teacher else None,
-        }
-    )
+    return {
+        "version": VERSION,
+        "torch": torch.__version__,
+        "model": context.identity(arm),
+        "method": dump(method),
+        "training": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        "augmentation": augmentation.model_dump(mode="json") if augmentation else None,
+        "labels": arm.labels,
+        "seed": job.seed,
+        "execution": context.execution(arm).model_dump(mode="json"),
+        "data": context.data_digest,
+        "view": context.recipe.teacher.model_dump(mode="json")["view"] if method.reads.teacher else None,
+    }
 
 
 def fit(context: Context, name: str) -> Iterator[Event]:
@@ -121,38 +114,26 @@ def fit(context: Context, name: str) -> Iterator[Event]:
     choice = arm.choices[job.choice]
     training, method = choice.apply(arm.training, arm.method)
     stream = context.stream(arm, training, seed=job.seed, augmentation=choice.views(arm.augmentation))
-    state = _started(context, job, arm, training, method, stream)
-    yield from _run(context, job, arm, state, stream)
+    teacher = teacher_for(context, arm, method)
+    state = started(context, arm, training, method, teacher, stream, seed=job.seed)
+    _resume(state, place)
+    yield from _run(context, job, arm, state, teacher, stream)
     _finish(state, job, key, place)
     shelf.keep("fits", key, place)
 
 
-def _started(
-    context: Context, job: Job, arm: Arm, training: Training, method: Method, stream: Stream
-) -> TrainState:
-    teacher = context.stored_teacher() if method.reads.teacher else None
-    state = start(
-        context.factory(arm),
-        method,
-        teacher,
-        stream,
-        training=training,
-        execution=context.execution(arm),
-        seed=job.seed,
-        device=context.device,
-        teacher_view=context.teacher_view,
-    )
-    load_checkpoint(state, context.fit_folder(str(job)) / "checkpoint")
+def _resume(state: TrainState, place: Path) -> None:
+    load_checkpoint(state, place / "checkpoint")
     if state.kept is None:
         curve: dict[str, list[float]] = {"steps": [], "losses": [], "validation_steps": [], "validation": []}
         state.kept = {"metric": -1.0, "step": 0, "weights": {}, "cpu_seconds": 0.0, "curve": curve}
-    return state
 
 
-def _run(context: Context, job: Job, arm: Arm, state: TrainState, stream: Stream) -> Iterator[Event]:
+def _run(
+    context: Context, job: Job, arm: Arm, state: TrainState, teacher: Teacher | None, stream: Stream
+) -> Iterator[Event]:
     training, execution = state.training, context.execution(arm)
     checkpoint = context.fit_folder(str(job)) / "checkpoint"
-    teacher = context.stored_teacher() if state.method.reads.teacher else None
     window = _Window()
     kept: dict[str, Any] = state.kept or {}
     saved_at, cpu = time.monotonic(), time.process_time()
@@ -174,21 +155,20 @@ def _run(context: Context, job: Job, arm: Arm, state: TrainState, stream: Stream
 
 
 def _validate(context: Context, state: TrainState, kept: dict[str, Any], execution: Execution) -> None:
-    state.student.eval()
-    metric = accuracy_of(
-        state.student, context.splits.validation, context.preprocessing, execution, context.device
-    )
+    shipped = state.method.deploy(state.student, state.connectors).eval()
+    metric = accuracy_of(shipped, context.splits.validation, context.preprocessing, execution, context.device)
     kept["curve"]["validation_steps"].append(state.step)
     kept["curve"]["validation"].append(metric)
     if state.training.keep == "last" or metric > kept["metric"]:
-        weights = {name: value.detach().cpu().clone() for name, value in state.student.state_dict().items()}
+        weights = {name: value.detach().cpu().clone() for name, value in shipped.state_dict().items()}
         kept.update(metric=metric, step=state.step, weights=weights)
 
 
 def _finish(state: TrainState, job: Job, key: str, place: Path) -> None:
     kept: dict[str, Any] = state.kept or {}
     weights = {name: value.contiguous() for name, value in kept["weights"].items()}
-    state.student.load_state_dict(weights)
+    shipped = state.method.deploy(state.student, state.connectors)
+    shipped.load_state_dict(weights)
     write_with(place / "weights.safetensors", lambda beside: save_file(weights, beside))
     result = FitResult(
         key=key,
@@ -198,7 +178,7 @@ def _finish(state: TrainState, job: Job, key: str, place: Path) -> None:
         steps=state.training.steps,
         seconds=round(state.seconds, 3),
         cpu_seconds=round(kept["cpu_seconds"], 3),
-        weights=state_digest(state.student),
+        weights=state_digest(shipped),
         curve=kept["curve"],
     )
     write_json(place / "result.json", result.model_dump(mode="json"))

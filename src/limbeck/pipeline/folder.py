@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from limbeck.errors import RunError, UserError
 from limbeck.files import disk_errors, read_json, write_json, write_text
+from limbeck.pipeline.arms import TEACHER
 
 _OWN = (".lock", ".run.json.")
 """What a run that was killed before its record was written may leave."""
@@ -96,6 +97,10 @@ class RunFolder:
         stages = self.stages()
         stages[stage] = {**stages.get(stage, {}), **facts}
         write_json(self.record, {"schema": "limbeck.run/1", "stages": stages})
+
+    def targets(self, answerer: str) -> Path:
+        """Where it is written which store holds somebody's answers: the teacher's, or an assistant's."""
+        return self.path / ("targets.json" if answerer == TEACHER else f"targets-{answerer}.json")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``; after a resume the last line of a step is the one that counts."""

@@ -12,6 +12,7 @@ import limbeck.errors
 from limbeck.evaluation import hardware
 from limbeck.files import read_json
 from limbeck.models import Architecture
+from limbeck.pipeline.arms import TEACHER, assistant_arms
 from limbeck.pipeline.context import Context
 from limbeck.version import VERSION
 
@@ -36,11 +37,18 @@ def provenance(context: Context) -> dict[str, Any]:
             "test": context.splits.test.digest,
         },
         "teacher": read_json(context.folder.path / "targets.json").get("teacher"),
-        "targets": context.targets_digest,
+        "targets": context.targets_digest(TEACHER),
+        **_assistants(context),
         "seeds": list(context.recipe.seeds),
         "plan": context.plan.model_dump(mode="json"),
         "rebuildable": rebuildable,
     }
+
+
+def _assistants(context: Context) -> dict[str, Any]:
+    """The stores of the assistants' answers, where there are assistants."""
+    stores = {arm.name: context.targets_digest(arm.name) for arm in assistant_arms(context.recipe)}
+    return {"assistants": stores} if stores else {}
 
 
 def _code_digest() -> str:

@@ -15,6 +15,7 @@ from limbeck.methods import dump
 from limbeck.models import count_parameters
 from limbeck.pipeline import assemble
 from limbeck.pipeline.assemble import METRIC, Answers
+from limbeck.pipeline.assistants import assistant_results
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
 from limbeck.pipeline.exporting import TEACHER_LOGITS
@@ -70,6 +71,7 @@ def build(context: Context) -> Report:
         models["baseline"] = beside
     calibration, reliability = assemble.calibrations(answers, models)
     teacher = _teacher(context, answers)
+    assistants = assemble.assistants(context, answers)
     retention = assemble.retained(answers, student.shipped_seed or 0, context.recipe.evaluation.bootstrap)
     verdict = _verdict(context, answers, controls) if has_baseline else None
     gap = assemble.recovered(answers, context.recipe.evaluation.bootstrap) if has_baseline else _no_gap()
@@ -80,10 +82,11 @@ def build(context: Context) -> Report:
         name=context.recipe.name,
         task=context.recipe.task,
         metric=METRIC,
-        summary=summary(teacher, student, baseline, retention, gap, verdict, exports),
+        summary=summary(teacher, assistants, student, baseline, retention, gap, verdict, exports),
         data=_data(context),
         method=dump(context.recipe.method),
         teacher=teacher,
+        assistants=assistants,
         student=student,
         baseline=baseline,
         retention=retention,
@@ -114,7 +117,7 @@ def _teacher(context: Context, answers: Answers) -> TeacherResult:
     facts, targets = (read_json(context.folder.path / name) for name in ("teacher.json", "targets.json"))
     module = context.teacher_module
     parameters = count_parameters(module)
-    view = "clean" if context.views is None else f"{context.views} fixed views"
+    view = context.recipe.teacher.view
     return TeacherResult(
         name=context.recipe.teacher.model.kind,
         parameters=parameters,
@@ -123,7 +126,7 @@ def _teacher(context: Context, answers: Answers) -> TeacherResult:
         ms_per_example=targets["ms_per_example"],
         digest=targets["teacher"],
         labels=facts["labels"],
-        view=view,
+        view=view if isinstance(view, str) else f"{view.views} fixed views",
         warnings=facts["warnings"],
     )
 
@@ -203,10 +206,11 @@ def _advice(
     ]
     if BASELINE not in arm_names(context.recipe):
         return []
+    assistants = sum(result.cpu_seconds for result in assistant_results(context))
     return advice(
         candidates,
         assemble.judged(context, answers, BASELINE),
-        training_cpu_seconds=trained(context, "student").cpu_seconds + seconds["label"],
+        training_cpu_seconds=trained(context, "student").cpu_seconds + assistants + seconds["label"],
         price_per_cpu_hour=context.recipe.evaluation.price_per_cpu_hour,
         metric=METRIC,
     )
@@ -237,6 +241,7 @@ def _seconds(context: Context) -> dict[str, float]:
     spent = {name: trained(context, name).cpu_seconds for name in arm_names(context.recipe)}
     share = spent["student"] / max(sum(spent.values()), 1e-9)
     stages |= {"baseline": round(both * (1 - share), 3), "distil": round(both * share, 3)}
-    order = ("check", "plan", "teacher", "label", "baseline", "distil", "evaluate", "export")
+    between = ("assistants",) if context.recipe.assistants else ()
+    order = ("check", "plan", "teacher", "label", *between, "baseline", "distil", "evaluate", "export")
     found = {name: stages.get(name, 0.0) for name in order}
     return {**found, "total": round(float(np.sum(list(found.values()))), 3)}

@@ -9,6 +9,13 @@ from typing import Any
 
 from limbeck.errors import UserError, nearest
 from limbeck.pipeline.arms import student_arms
+from limbeck.pipeline.assistants import (
+    assistant_inputs,
+    assistant_jobs,
+    assistant_results,
+    assistants_trained,
+    train_assistants,
+)
 from limbeck.pipeline.check import check
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.evaluate import evaluate
@@ -36,6 +43,8 @@ class Stage:
     work: Callable[[Context], Iterator[Event]]
     whole: Callable[[Context], bool]
     """Whether what it left behind is still there."""
+    needed: Callable[[Context], bool] = lambda context: True
+    """Whether the run has it at all."""
 
     def key(self, context: Context) -> str:
         """The hash of its inputs."""
@@ -64,9 +73,10 @@ def _trainings(context: Context, names: list[str]) -> Any:
 
 
 def _results(context: Context) -> Any:
-    weights = [
+    students = [
         result.weights for name in arm_names(context.recipe) for _, result in trained(context, name).seeds
     ]
+    weights = [*(result.weights for result in assistant_results(context)), *students]
     return [weights, teacher_identity(context), context.splits.test.digest, context.data_digest]
 
 
@@ -90,12 +100,18 @@ def _files(*names: str) -> Callable[[Context], bool]:
 
 
 def _all_trained(context: Context) -> bool:
-    return not open_jobs(context, list(student_arms(context.recipe).values()))
+    return assistants_trained(context) and not open_jobs(context, list(student_arms(context.recipe).values()))
 
 
 def _answered(context: Context) -> bool:
     """Whether the teacher's answers are still there, or nobody needs them any more."""
     return _files("targets.json")(context) and (targets_whole(context) or _all_trained(context))
+
+
+def _assisted(context: Context) -> bool:
+    """Whether the assistants are trained, and their answers still there or not needed any more."""
+    answered = all(targets_whole(context, job.arm) for job in assistant_jobs(context))
+    return assistants_trained(context) and (answered or _all_trained(context))
 
 
 def _shipped(context: Context) -> bool:
@@ -111,6 +127,14 @@ STAGES = (
         "teacher", 1, teacher_identity, prepare_teacher, _files("teacher.json", "teacher/model.safetensors")
     ),
     Stage("label", 1, _label, label, _answered),
+    Stage(
+        "assistants",
+        1,
+        assistant_inputs,
+        train_assistants,
+        _assisted,
+        needed=lambda context: bool(context.recipe.assistants),
+    ),
     Stage(
         "baseline",
         1,
@@ -149,7 +173,8 @@ def run_stages(context: Context, *, until: str | None = None) -> Iterator[Event]
         until: The last stage to run; all by default.
     """
     for stage in STAGES:
-        yield from _run(context, stage, last=stage.name == until)
+        if stage.needed(context):
+            yield from _run(context, stage, last=stage.name == until)
         if stage.name == until:
             return
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from limbeck.errors import RunError
 from limbeck.files import write_json
 from limbeck.models import Architecture, save_student
+from limbeck.pipeline.answering import student_of
 from limbeck.pipeline.arms import Arm, Job, student_arms
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced, Event, Noted
-from limbeck.pipeline.fit import FitResult, fit, result_of, student_of
+from limbeck.pipeline.fit import FitResult, fit, result_of
 from limbeck.pipeline.pool import Pool
 from limbeck.recipe.schema import Recipe
 
@@ -85,18 +86,23 @@ def ship(context: Context) -> Iterator[Event]:
     yield from train_students(context, ["student"])
     found = trained(context, "student")
     module = student_of(context, found.best)
-    model = (
-        found.arm.model
-        if isinstance(found.arm.model, Architecture) and context.objects.student is None
-        else None
-    )
     save_student(
-        context.folder.student, module, config=model, shape=context.shape, classes=len(context.classes)
+        context.folder.student,
+        module,
+        config=rebuildable(context, found.arm),
+        shape=context.shape,
+        classes=len(context.classes),
     )
     preprocessing = {**context.preprocessing.model_dump(mode="json"), "classes": list(context.classes)}
     write_json(context.folder.student / "preprocessing.json", preprocessing)
     metric = dict(found.seeds)[found.best].validation
     yield Noted("distil", f"seed {found.best.seed} ships: {metric:.4f} on validation data")
+
+
+def rebuildable(context: Context, arm: Arm) -> Architecture | None:
+    """What builds the module that an arm ships; none where it exists only in Python, or a method added to it."""
+    named = isinstance(arm.model, Architecture) and context.objects.student is None
+    return arm.model if named and not arm.method.grows else None
 
 
 def open_jobs(context: Context, arms: Sequence[Arm]) -> list[Job]:

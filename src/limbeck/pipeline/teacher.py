@@ -9,15 +9,16 @@ from torch import nn
 
 from limbeck.files import write_json
 from limbeck.models import check_answers, load_weights, save_student
-from limbeck.pipeline.arms import Job
+from limbeck.pipeline.answering import student_of
+from limbeck.pipeline.arms import TEACHER, Job
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
-from limbeck.pipeline.fit import fit, fit_key, result_of, student_of
+from limbeck.pipeline.fit import fit, fit_key, result_of
 from limbeck.pipeline.objects import identity
 from limbeck.pipeline.predict import accuracy_of
 from limbeck.types import ABSENT
 
-TEACHER_JOB = Job("teacher", 0, 0)
+TEACHER_JOB = Job(TEACHER, 0, 0)
 
 
 def prepare_teacher(context: Context) -> Iterator[Event]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from limbeck.evaluation import Verdict as Judgement
-from limbeck.reports import Control, Estimate, ExportResult, ModelResult, Retention, TeacherResult, Verdict
+from limbeck.reports import (
+    AssistantResult,
+    Control,
+    Estimate,
+    ExportResult,
+    ModelResult,
+    Retention,
+    TeacherResult,
+    Verdict,
+)
 
 _WORDS = {
     "beats": "beats",
@@ -17,6 +26,7 @@ _NAMES = {
     "no-teacher": "the same student without a teacher",
     "pseudo-labels": "hard pseudo-labels",
     "supervised": "the same student supervised on all labels",
+    "direct": "the same student distilled from the teacher itself",
     "quantised-teacher": "the merely quantised teacher",
     "linear": "a linear model",
 }
@@ -40,6 +50,7 @@ def verdict_line(found: Judgement, controls: Sequence[Control], margin: float) -
 
 def summary(
     teacher: TeacherResult,
+    assistants: Sequence[AssistantResult],
     student: ModelResult,
     baseline: ModelResult | None,
     retention: Retention,
@@ -54,6 +65,8 @@ def summary(
         f"fewer than the teacher, and reaches {student.metrics['accuracy']:.4f} where the teacher reaches "
         f"{teacher.metrics['accuracy']:.4f} (mean of {seeds} seed{'s' if seeds > 1 else ''})."
     ]
+    if assistants:
+        parts.append(_between(assistants))
     if retention.value is not None:
         parts.append(f"It keeps {_percent(retention)} of the teacher's accuracy.")
     if baseline is not None and gap.value is not None:
@@ -74,6 +87,13 @@ def summary(
             f"The smallest file takes {smallest.bytes / 1000:.1f} KB, {whole.bytes / smallest.bytes:.1f} times less."
         )
     return " ".join(parts)
+
+
+def _between(assistants: Sequence[AssistantResult]) -> str:
+    each = ", ".join(
+        f"{one.name} ({one.parameters:,} parameters, {one.metrics['accuracy']:.4f})" for one in assistants
+    )
+    return f"It learned from the teacher by way of {each}."
 
 
 def _percent(found: Estimate) -> str:

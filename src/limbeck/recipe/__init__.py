@@ -1,5 +1,6 @@
 """What a run depends on, written down: read from YAML, checked whole, and written back resolved."""
 
+from limbeck.recipe.assistant import Assistant as Assistant
 from limbeck.recipe.exports import Exports as Exports
 from limbeck.recipe.loading import dump as dump
 from limbeck.recipe.loading import json_schema as json_schema

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from limbeck.data.config import AnyData, Digits, FashionMNIST, ImageFolder
+from limbeck.methods import CE, Method
+from limbeck.methods.wrapping import leaves
 from limbeck.models.object import ObjectModel
 from limbeck.models.python import PythonModel
 from limbeck.recipe.lines import Path, dotted
@@ -30,6 +32,7 @@ def conflicts(recipe: Recipe) -> list[Conflict]:
         *([] if recipe.teacher.given else _training(("teacher", "training"), recipe.teacher.training)),
         *_labels(recipe),
         *_teacher(recipe),
+        *_assistants(recipe),
         *_augmentation(recipe),
     ]
 
@@ -62,22 +65,30 @@ def _training(path: Path, training: Training) -> Iterator[Conflict]:
 
 
 def _labels(recipe: Recipe) -> Iterator[Conflict]:
-    share = recipe.training.labelled_share
-    if share is not None and _all_labelled(recipe.data):
-        yield (
-            ("training", "labelled_share"),
-            f"must be null where every sample's label is given (data.labelled is 'all'), got {share:g}; "
-            "remove it, or set data.labelled to a number of samples",
-        )
-    if recipe.method.reads.labels != "none" and share == 0:
-        yield (
-            ("training", "labelled_share"),
-            "must be greater than 0 for a method that reads labels, got 0; null draws from all samples alike",
-        )
+    yield from _share(("training",), recipe.training, recipe.data)
+    yield from _drawn(("training",), recipe.training, recipe.method)
     if recipe.teacher.training.labelled_share is not None:
         yield (
             ("teacher", "training", "labelled_share"),
             "must be null: the teacher is trained on every label",
+        )
+
+
+def _share(path: Path, training: Training, data: AnyData) -> Iterator[Conflict]:
+    share = training.labelled_share
+    if share is not None and _all_labelled(data):
+        yield (
+            (*path, "labelled_share"),
+            f"must be null where every sample's label is given (data.labelled is 'all'), got {share:g}; "
+            "remove it, or set data.labelled to a number of samples",
+        )
+
+
+def _drawn(path: Path, training: Training, method: Method) -> Iterator[Conflict]:
+    if method.reads.labels != "none" and training.labelled_share == 0:
+        yield (
+            (*path, "labelled_share"),
+            "must be greater than 0 for a method that reads labels, got 0; null draws from all samples alike",
         )
 
 
@@ -91,16 +102,39 @@ def _all_labelled(data: AnyData) -> bool:
 
 def _teacher(recipe: Recipe) -> Iterator[Conflict]:
     teacher = recipe.teacher
-    if not recipe.method.reads.teacher:
-        yield (
-            ("method",),
-            "asks no teacher, so nothing is distilled; add kd, as in {kd: {temperature: 2}, ce: {}}",
-        )
+    yield from _distils(("method",), recipe.method)
     if teacher.pretrained and not isinstance(teacher.model, (PythonModel, ObjectModel)):
         yield (
             ("teacher", "pretrained"),
             f"must be false for a model of kind {teacher.model.kind!r}, which starts untrained; "
             "give its weights instead",
+        )
+
+
+def _distils(path: Path, method: Method) -> Iterator[Conflict]:
+    if all(leaf.family == CE.family for leaf in leaves(method)):
+        yield (
+            path,
+            "only fits labels, so nothing is distilled; add kd, as in {kd: {temperature: 2}, ce: {}}",
+        )
+
+
+def _assistants(recipe: Recipe) -> Iterator[Conflict]:
+    for number, assistant in enumerate(recipe.assistants):
+        place: Path = ("assistants", number)
+        path: Path = ("training",)
+        if assistant.training is not None:
+            path = (*place, "training")
+            yield from _training(path, assistant.training)
+            yield from _share(path, assistant.training, recipe.data)
+        yield from _drawn(path, assistant.training or recipe.training, assistant.method or recipe.method)
+        if assistant.method is not None:
+            yield from _distils((*place, "method"), assistant.method)
+    if "direct" in recipe.controls and not recipe.assistants:
+        yield (
+            ("controls",),
+            "must not hold 'direct' without assistants: the student learns from the teacher itself already; "
+            "remove it, or add assistants",
         )
 
 
@@ -111,11 +145,13 @@ def _augmentation(recipe: Recipe) -> Iterator[Conflict]:
         for path in changing:
             yield path, f"is for images, but preprocessing.kind is {recipe.preprocessing.kind!r}; remove it"
     if recipe.teacher.view != "clean":
-        yield from _views(recipe, recipe.teacher.view.views, augmented=("augmentation",) in changing)
+        yield from _views(recipe, augmented=("augmentation",) in changing)
 
 
-def _views(recipe: Recipe, views: int, *, augmented: bool) -> Iterator[Conflict]:
+def _views(recipe: Recipe, *, augmented: bool) -> Iterator[Conflict]:
     """Views that the teacher is asked about must be what the student sees, with every tuning choice."""
+    view = recipe.teacher.view
+    wish = "for what the student sees" if isinstance(view, str) else f"for {view.views} views"
     for number, choice in enumerate(recipe.tuning):
         if choice.augmented is False:
             yield (
@@ -126,6 +162,5 @@ def _views(recipe: Recipe, views: int, *, augmented: bool) -> Iterator[Conflict]
     if not augmented:
         yield (
             ("teacher", "view"),
-            f"asks for {views} views, but the student's samples are not augmented; "
-            "set augmentation, or view: clean",
+            f"asks {wish}, but the student's samples are not augmented; set augmentation, or view: clean",
         )

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from limbeck.errors import Problem, RecipeError, UserError, nearest
+from limbeck.methods import Method
 from limbeck.methods import dump as dump_method
 from limbeck.recipe.lines import Document, Dumper, read
 from limbeck.recipe.mistakes import problems, shown
@@ -48,7 +49,10 @@ def load(source: Path | str | Mapping[str, Any], *, overrides: Iterable[str] = (
 def dump(recipe: Recipe) -> str:
     """The whole recipe as YAML, every default spelled out; :func:`load` makes an equal one of it."""
     plain = recipe.model_dump(mode="json")
-    plain["method"] = _method(recipe)
+    plain["method"] = _method(recipe.method)
+    for assistant, written in zip(recipe.assistants, plain["assistants"], strict=True):
+        if assistant.method is not None:
+            written["method"] = _method(assistant.method)
     return yaml.dump(
         _kind_first(plain),
         Dumper=Dumper,
@@ -65,13 +69,20 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": _DIALECT, **Recipe.model_json_schema(), "title": "Limbeck recipe"}
 
 
-def _method(recipe: Recipe) -> dict[str, Any] | list[dict[str, Any]]:
-    """A map where every method stands once, else a list."""
-    parts = dump_method(recipe.method)
-    names = [name for part in parts for name in part]
-    if len(set(names)) < len(names):
-        return parts
-    return {name: values for part in parts for name, values in part.items()}
+def _method(method: Method) -> dict[str, Any] | list[dict[str, Any]]:
+    return _short(dump_method(method))
+
+
+def _short(parts: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+    """A map where every method stands once, else a list; the same for methods inside methods."""
+    found = [
+        (name, {**values, "of": _short(values["of"])} if "of" in values else values)
+        for part in parts
+        for name, values in part.items()
+    ]
+    if len({name for name, _ in found}) < len(found):
+        return [{name: values} for name, values in found]
+    return dict(found)
 
 
 def _kind_first(value: Any) -> Any:

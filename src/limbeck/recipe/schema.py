@@ -26,13 +26,14 @@ from limbeck.methods import CE, KD, AnyMethod
 from limbeck.models.config import AnyModel
 from limbeck.models.python import PythonModel
 from limbeck.recipe import consistency
+from limbeck.recipe.assistant import Assistant
 from limbeck.recipe.exports import Exports
 from limbeck.recipe.plan import Plan
 from limbeck.recipe.training import Training
 from limbeck.recipe.tuning import Choice
 from limbeck.types import Frozen
 
-Control = Literal["no-teacher", "pseudo-labels", "supervised", "quantised-teacher", "linear"]
+Control = Literal["no-teacher", "pseudo-labels", "supervised", "direct", "quantised-teacher", "linear"]
 
 
 class Views(Frozen):
@@ -45,15 +46,15 @@ class Views(Frozen):
 def _view(value: Any) -> str | None:
     if isinstance(value, (Views, Mapping)):
         return "views"
-    return "clean" if value == "clean" else None
+    return "word" if value in ("clean", "same") else None
 
 
 View = Annotated[
-    Annotated[Literal["clean"], Tag("clean")] | Annotated[Views, Tag("views")],
+    Annotated[Literal["clean", "same"], Tag("word")] | Annotated[Views, Tag("views")],
     Discriminator(
         _view,
         custom_error_type="view",
-        custom_error_message="must be 'clean', or {views: K} for K fixed views",
+        custom_error_message="must be 'clean', 'same', or {views: K} for K fixed views",
     ),
 ]
 
@@ -78,7 +79,8 @@ class TeacherRecipe(Frozen):
     """How its own training images are varied; null: not at all."""
 
     view: View = "clean"
-    """What it is asked about: ``clean`` samples, once for all seeds and augmentations, or ``{views: K}``."""
+    """What it is asked about: ``clean`` samples, once for all seeds and augmentations; ``{views: K}`` fixed views,
+    which the student sees too; or ``same``: whatever the student sees, asked while it trains and not stored."""
 
     dtype: Literal["float16", "float32"] = "float16"
     """How its answers are stored."""
@@ -162,6 +164,9 @@ class Recipe(Frozen):
     student: StudentRecipe
     """Who learns."""
 
+    assistants: Annotated[tuple[Assistant, ...], BeforeValidator(_listed)] = ()
+    """Models between the two, distilled one after another: the first from the teacher, the student from the last."""
+
     method: Annotated[AnyMethod, Field(json_schema_extra={"default": {"kd": {}, "ce": {}}})] = KD() + CE()
     """How the student's answers are compared: ``{kd: {temperature: 2}, ce: {weight: 0.1}}``."""
 
@@ -183,7 +188,8 @@ class Recipe(Frozen):
     )
     """What the student is compared with. ``no-teacher``: the same student on the given labels alone.
     ``pseudo-labels``: the same with the teacher's largest class for its answers. ``supervised``: the same on every
-    label there is. ``quantised-teacher``: the teacher itself as int8. ``linear``: logistic regression."""
+    label there is. ``direct``: the same distilled from the teacher itself, past the assistants.
+    ``quantised-teacher``: the teacher itself as int8. ``linear``: logistic regression."""
 
     evaluation: Evaluation = Evaluation()
     """Margin, robustness, prices."""

@@ -76,6 +76,10 @@ class Training(Frozen):
     accumulation: PositiveInt = 1
     """Micro-batches that make up one step."""
 
+    coupled: Literal["refuse", "gather"] = "refuse"
+    """What is done where a method compares the samples of a batch and ``accumulation`` cuts it: ``gather`` runs each
+    micro-batch twice and computes the loss of the whole batch (Gao et al., 2021)."""
+
     labelled_share: Share | None = None
     """Share of each batch drawn from the labelled samples; null draws from all alike."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from limbeck.data.views import Augmentation
 from limbeck.methods import CE, Method
-from limbeck.methods.algebra import parts
+from limbeck.methods.wrapping import mapped
 from limbeck.recipe.training import Training
 from limbeck.types import Frozen
 
@@ -46,5 +46,4 @@ class Choice(Frozen):
         if self.label_smoothing is None:
             return method
         changed = {"label_smoothing": self.label_smoothing}
-        found = [part.model_copy(update=changed) if isinstance(part, CE) else part for part in parts(method)]
-        return sum(found[1:], found[0])
+        return mapped(method, lambda leaf: leaf.model_copy(update=changed) if isinstance(leaf, CE) else leaf)

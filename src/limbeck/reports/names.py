@@ -12,6 +12,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "no-teacher": "No teacher (baseline)",
     "pseudo-labels": "Hard pseudo-labels",
     "supervised": "Supervised on all labels",
+    "direct": "Straight from the teacher",
     "quantised-teacher": "Teacher, only quantised",
     "linear": "Linear model",
     "accuracy": "Accuracy",

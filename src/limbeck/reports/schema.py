@@ -79,6 +79,26 @@ class TeacherResult(Frozen):
     warnings: list[str] = Field(default_factory=list)
 
 
+class AssistantResult(Frozen):
+    """A model between teacher and student: it learned from the one before it and answered for the one after it."""
+
+    name: str
+    model: str
+    """Its kind."""
+    learned_from: str
+    """``teacher``, or another assistant."""
+    parameters: int
+    bytes: int
+    """Size of the weights in fp32."""
+    metrics: Metrics
+    """On the test data."""
+    validation: float
+    """The main metric on the validation data."""
+    seconds: float
+    """Wall seconds of its training."""
+    cpu_seconds: float
+
+
 class Verdict(Frozen):
     """The student against the baseline: crossed bootstrap over seeds and examples."""
 
@@ -211,6 +231,8 @@ class Report(Frozen):
     """Source, sizes of the splits, labels given, classes, digest, contamination."""
     method: list[dict[str, Any]]
     teacher: TeacherResult
+    assistants: list[AssistantResult] = Field(default_factory=list)
+    """Between teacher and student, in the order in which they were distilled; empty for most runs."""
     student: ModelResult
     baseline: ModelResult | None
     retention: Retention

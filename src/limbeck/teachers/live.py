@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy as copying
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
+from limbeck.taps import tap
 from limbeck.teachers.acceptance import check_finite, check_logits
 from limbeck.teachers.identity import one_thread, probe, teacher_digest
 from limbeck.types import Batch, Offer, Outputs, Teacher
@@ -72,11 +74,13 @@ class LiveTeacher:
         if layout == torch.channels_last and isinstance(self._model, nn.Module):
             _lay_out(self._model, layout)
         self._offer = Offer(classes=classes)
+        if isinstance(self._model, nn.Module):
+            self._offer = Offer(classes=classes, module=self._model, tapping=self._tapping)
         self._digest: str | None = None
 
     @property
     def offer(self) -> Offer:
-        """Dense logits."""
+        """Dense logits, the taps that were chosen, and of a module every layer."""
         return self._offer
 
     @property
@@ -104,24 +108,34 @@ class LiveTeacher:
         if inputs.ndim == _IMAGE_DIMS:
             inputs = inputs.contiguous(memory_format=self._layout)
         with self._execution():
-            return Outputs(self._ask(inputs))
+            return self._ask(inputs)
 
-    def _ask(self, inputs: Tensor) -> Tensor:
-        if isinstance(self._model, nn.Module):
-            self._model.eval()  # whoever else holds it may have put it back in training mode
+    def _tapping(self, taps: Sequence[str]) -> LiveTeacher:
+        """The same teacher with other taps; the module is shared."""
+        other = copying.copy(self)
+        other._offer = replace(self._offer, taps=tuple(taps))
+        return other
+
+    def _ask(self, inputs: Tensor) -> Outputs:
+        features: dict[str, Tensor] = {}
         with torch.no_grad():
-            answer = self._model(inputs)
+            if isinstance(self._model, nn.Module):
+                self._model.eval()  # whoever else holds it may have put it back in training mode
+                with tap(self._model, self._offer.taps) as features:
+                    answer: object = self._model(inputs)
+            else:
+                answer = self._model(inputs)
         logits = check_logits(
             answer, examples=len(inputs), classes=self._offer.classes, owner=f"The teacher {self.name}"
         )
-        return logits.float()
+        return Outputs(logits.float(), {name: feature.float() for name, feature in features.items()})
 
     def _probed(self) -> Tensor | None:
         if self._shape is None:
             return None
         questions = probe(self._shape).to(_place(self._model, torch.device("cpu")))
         with one_thread():
-            answers = self._ask(questions).cpu()
+            answers = self._ask(questions).logits.cpu()
         check_finite(
             answers,
             torch.arange(len(answers)),

@@ -13,6 +13,7 @@ from limbeck.training.precision import executing as executing
 from limbeck.training.precision import laid_out as laid_out
 from limbeck.training.preflight import Estimate as Estimate
 from limbeck.training.preflight import estimate as estimate
+from limbeck.training.preflight import gradient_conflict as gradient_conflict
 from limbeck.training.preflight import gradient_share as gradient_share
 from limbeck.training.state import TrainState as TrainState
 from limbeck.training.state import start as start

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.errors import DataError, MethodError, ModelError, TeacherError
-from limbeck.methods.base import Method
+from limbeck.methods.base import Method, Traced
 from limbeck.recipe.plan import Execution
+from limbeck.taps import layers
+from limbeck.training.precision import autocast
 from limbeck.training.terms import Batches, TeacherView, ask_student, ask_teacher, taken
 from limbeck.types import ABSENT, Batch, Outputs, Teacher
 
+_TRACED_ROWS: Final = 2
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What both sides answer to one batch."""
 
-    batch: Batch
-    """On the student's device."""
-    student: Outputs
-    teacher: Outputs | None
+def bound(
+    method: Method,
+    student: nn.Module,
+    teacher: Teacher | None,
+    stream: Batches,
+    *,
+    view: TeacherView = "clean",
+) -> Method:
+    """The method with every layer it reads named, as the two models have them; neither model changes.
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every shape by name: inputs, logits, and each tap of each side."""
-        found = {"inputs": tuple(self.batch.inputs.shape)}
-        for side, answers in (("student", self.student), ("teacher", self.teacher)):
-            if answers is not None:
-                found[f"{side}.logits"] = tuple(answers.logits.shape)
-                found |= {f"{side}.{name}": tuple(tap.shape) for name, tap in answers.taps.items()}
-        return found
+    Args:
+        method: May leave its layers to the models.
+        student: On any device.
+        teacher: May be absent.
+        stream: Gives a few inputs.
+        view: What the teacher is asked about.
+    """
+    batch = stream.batch(0)
+    module = None if teacher is None else teacher.offer.module
+    asked = stream.clean(batch) if view == "clean" and module is not None else batch
+    theirs = None if module is None else layers(module, _few(asked, module))
+    return method.bind(layers(student, _few(batch, student)), theirs)
 
 
 def trace(
@@ -44,7 +53,7 @@ def trace(
     device: torch.device,
     taps: Sequence[str] = (),
     view: TeacherView = "clean",
-) -> Trace:
+) -> Traced:
     """Ask both about the first batch; neither's weights, statistics or mode change.
 
     Args:
@@ -66,10 +75,18 @@ def trace(
         for part, mode in modes:
             part.training = mode
     answered = None if teacher is None else ask_teacher(teacher, stream, given, view=view, device=device)
-    return Trace(batch, seen, answered)
+    return Traced(
+        batch=batch,
+        student=seen,
+        teacher=answered,
+        student_model=student,
+        teacher_model=None if teacher is None else teacher.offer.module,
+        pool=stream.pool,
+        computing=partial(autocast, execution, device=device),
+    )
 
 
-def check_fit(traced: Trace, teacher: Teacher | None) -> None:
+def check_fit(traced: Traced, teacher: Teacher | None) -> None:
     """Refuse what cannot train.
 
     Raises:
@@ -109,6 +126,12 @@ def check_labels_occur(method: Method, stream: Batches, *, batches: int) -> None
         "Label some samples (data.labelled), draw them more often (training.labelled_share), or add a method "
         "that reads the teacher (kd)."
     )
+
+
+def _few(batch: Batch, model: nn.Module) -> Tensor:
+    """A few inputs where the model is."""
+    inputs = batch.inputs[:_TRACED_ROWS]
+    return inputs.to(next(model.parameters(), inputs).device)
 
 
 def _check_labels(batch: Batch, classes: int) -> None:

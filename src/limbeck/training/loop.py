@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import NonFiniteLossError
 from limbeck.recipe.plan import Execution
+from limbeck.training.gathering import gathered, micro_batches
 from limbeck.training.optimizer import set_learning_rate
 from limbeck.training.precision import refuse_dynamic_threads, threads
 from limbeck.training.randomness import drawing, step_seed
@@ -149,6 +150,8 @@ def _step(
     )
     set_learning_rate(state.optimizer, learning_rate)
     state.optimizer.step()
+    with torch.no_grad():
+        state.method.advance(state.student, state.connectors)
     seconds = time.perf_counter() - began
     state.step += 1
     state.seconds += seconds
@@ -159,10 +162,12 @@ def _gradients(
     state: TrainState, batch: Batch, answers: Outputs | None, *, execution: Execution
 ) -> dict[str, Tensor]:
     """Run backward over the whole batch, in micro-batches; the parts of the loss, without gradients."""
+    if state.training.accumulation > 1 and state.method.reads.coupled:
+        return gathered(state, batch, answers, execution=execution)
     divisors = totals(state.method, answers, batch)
-    taps = state.method.reads.taps
+    taps = state.method.reads.student_taps
     summed_parts: dict[str, Tensor] = {}
-    for rows in _micro_batches(len(batch), state.training.accumulation):
+    for rows in micro_batches(len(batch), state.training.accumulation):
         micro = batch if rows is None else batch[rows]
         micro_answers = answers if answers is None or rows is None else answers[rows]
         seen = ask_student(state.student, micro.inputs, taps=taps, execution=execution, device=state.device)
@@ -174,13 +179,6 @@ def _gradients(
             part = part.detach()
             summed_parts[name] = summed_parts[name] + part if name in summed_parts else part
     return summed_parts
-
-
-def _micro_batches(examples: int, accumulation: int) -> list[slice | None]:
-    if accumulation == 1:
-        return [None]
-    size = -(-examples // accumulation)
-    return [slice(first, first + size) for first in range(0, examples, size)]
 
 
 def _clip(state: TrainState) -> Tensor | None:

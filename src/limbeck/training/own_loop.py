@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import MethodError, TeacherError
-from limbeck.methods.base import Method
+from limbeck.methods.base import Method, Traced
+from limbeck.taps import layers
 from limbeck.teachers import as_teacher
 from limbeck.training.terms import needed, shares, student_outputs, summed, tapped, totals
 from limbeck.types import ABSENT, CLEAN, Batch, Outputs, Teacher
@@ -35,6 +36,7 @@ class Distilling:
             The connectors' parameters; none for most methods.
         """
         given = _batch(batch, None, None)
+        self._name_layers(given)
         modes = [(part, part.training) for part in self._student.modules()]
         self._student.eval()
         try:
@@ -43,7 +45,10 @@ class Distilling:
         finally:
             for part, mode in modes:
                 part.training = mode
-        self._connectors = self._method.init(student, self._teacher_answers(given))
+        module = None if self._teacher is None else self._teacher.offer.module
+        self._connectors = self._method.init(
+            Traced(given, student, self._teacher_answers(given), self._student, module)
+        )
         if self._connectors is not None:
             self._connectors.to(given.inputs.device)
         self._begun = True
@@ -83,15 +88,31 @@ class Distilling:
         divisors = totals(self._method, answers, given)
         return summed(shares(self._method, student, answers, given, self._connectors, divisors))
 
+    def advance(self) -> None:
+        """Say that the weights were updated; needed once a step for methods that keep a moving average or a bank."""
+        with torch.no_grad():
+            self._method.advance(self._student, self._connectors)
+
+    def _name_layers(self, batch: Batch) -> None:
+        module = None if self._teacher is None else self._teacher.offer.module
+        few = batch.inputs[:2]
+        theirs = None if module is None else layers(module, few.to(next(module.parameters(), few).device))
+        self._method = self._method.bind(layers(self._student, few), theirs)
+        self._teacher = needed(self._method, self._teacher)
+
     def _student_answers(self, batch: Batch, logits: Tensor | None) -> Outputs:
-        if logits is not None and self._method.reads.taps:
+        if logits is not None and self._method.reads.student_taps:
             raise MethodError(
                 f"The method {self._method!r} reads inner layers of the student, and d.loss was given its "
                 "logits alone. Leave logits out: the student is then run by d.loss."
             )
-        with tapped(self._student, self._method.reads.taps) as features:
-            answer = self._student(batch.inputs) if logits is None else logits
-        return student_outputs(self._student, answer, features)
+
+        def ask(inputs: Tensor) -> Outputs:
+            with tapped(self._student, self._method.reads.student_taps) as features:
+                answer = self._student(inputs)
+            return student_outputs(self._student, answer, features, ask=ask)
+
+        return ask(batch.inputs) if logits is None else student_outputs(self._student, logits, {}, ask=ask)
 
     def _teacher_answers(self, batch: Batch) -> Outputs | None:
         if self._teacher is None:

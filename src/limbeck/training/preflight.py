@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import median
 
 import torch
@@ -19,7 +20,9 @@ from limbeck.training.terms import (
     TeacherView,
     ask_student,
     ask_teacher,
+    gradients,
     needed,
+    pull,
     shares,
     taken,
     totals,
@@ -67,9 +70,42 @@ def gradient_share(
     for number in range(batches):
         parts = _parts(trial, stream, teacher, number, execution=execution, view=teacher_view)
         for name, part in parts.items():
-            norms[name] = norms.get(name, 0.0) + _gradient_norm(part, trial.student)
+            norms[name] = norms.get(name, 0.0) + float(pull(trial.student, part))
     whole = sum(norms.values())
     return {name: norm / whole if whole else 0.0 for name, norm in norms.items()}
+
+
+def gradient_conflict(
+    state: TrainState,
+    stream: Batches,
+    teacher: Teacher | None,
+    *,
+    execution: Execution,
+    batches: int = 3,
+    teacher_view: TeacherView = "clean",
+) -> dict[tuple[str, str], float]:
+    """How far each two terms pull the student the same way: the cosine between their gradients.
+
+    Args:
+        state: Not changed.
+        stream: Gives the first ``batches`` batches.
+        teacher: As in training.
+        execution: How the student is computed.
+        batches: Batches to average over.
+        teacher_view: What the teacher is asked about.
+
+    Returns:
+        For each pair of terms: 1 where both pull the same way, -1 where against each other, 0 where across or where
+        one does not pull at all.
+    """
+    trial = _copied(state)
+    found: dict[tuple[str, str], float] = {}
+    for number in range(batches):
+        parts = _parts(trial, stream, teacher, number, execution=execution, view=teacher_view)
+        each = {name: gradients(trial.student, part) for name, part in parts.items()}
+        for pair in combinations(each, 2):
+            found[pair] = found.get(pair, 0.0) + _cosine(each[pair[0]], each[pair[1]]) / batches
+    return found
 
 
 def estimate(
@@ -127,16 +163,15 @@ def _parts(
 
 
 def _seen(state: TrainState, inputs: Tensor, *, execution: Execution) -> Outputs:
-    taps, device = state.method.reads.taps, state.device
+    taps, device = state.method.reads.student_taps, state.device
     return ask_student(state.student.train(), inputs, taps=taps, execution=execution, device=device)
 
 
-def _gradient_norm(part: Tensor, student: nn.Module) -> float:
-    if not part.requires_grad:
-        return 0.0
-    parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
-    return float(nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None]))
+def _cosine(one: list[Tensor], other: list[Tensor]) -> float:
+    """The cosine between two gradients; 0 where one of them is."""
+    product = sum(float((a * b).sum()) for a, b in zip(one, other, strict=True))
+    lengths = float(nn.utils.get_total_norm(one)) * float(nn.utils.get_total_norm(other))
+    return product / lengths if lengths else 0.0
 
 
 def _activation_bytes(state: TrainState, stream: Batches, *, execution: Execution) -> int:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from limbeck.errors import RunError
+from limbeck.errors import MethodError, RunError
 from limbeck.methods.base import Method
 from limbeck.recipe.plan import Execution
 from limbeck.recipe.training import Training
 from limbeck.training import optimizer as optimizers
-from limbeck.training.fit import check_fit, check_labels_occur, trace
+from limbeck.training.fit import bound, check_fit, check_labels_occur, trace
 from limbeck.training.precision import laid_out
 from limbeck.training.randomness import drawing
 from limbeck.training.terms import Batches, TeacherView, needed
@@ -123,27 +123,38 @@ def start(
         MethodError: If the method has nothing to learn from.
     """
     place = torch.device(device)
-    asked = needed(method, teacher)
+    needed(method, teacher)  # a missing teacher is said before anything is built
+    _refuse_coupled_micro_batches(method, training)
     with drawing(seed, device=place):
-        student = laid_out(student_factory().to(place), execution)
+
+        def fresh() -> nn.Module:
+            return laid_out(student_factory().to(place), execution)
+
+        student = fresh()
+        chosen = bound(method, student, teacher, stream, view=teacher_view)
+        asked = needed(chosen, teacher)
+        taps = chosen.reads.student_taps
         traced = trace(
-            student,
-            asked,
-            stream,
-            execution=execution,
-            device=place,
-            taps=method.reads.taps,
-            view=teacher_view,
+            student, asked, stream, execution=execution, device=place, taps=taps, view=teacher_view
         )
         check_fit(traced, asked)
         check_labels_occur(method, stream, batches=min(training.steps, _LABEL_BATCHES))
-        connectors = method.init(traced.student, traced.teacher)
+        connectors = chosen.init(replace(traced, steps=training.steps, fresh=fresh))
     if connectors is not None:
         connectors.to(place)
     parties = [student] if connectors is None else [student, connectors]
     _warn_about_batch_statistics(student, training)
     optimizer = optimizers.build(training.optimizer, parties)
-    return TrainState(student, connectors, optimizer, method, training, seed, place)
+    return TrainState(student, connectors, optimizer, chosen, training, seed, place)
+
+
+def _refuse_coupled_micro_batches(method: Method, training: Training) -> None:
+    if training.accumulation > 1 and method.reads.coupled and training.coupled == "refuse":
+        raise MethodError(
+            f"accumulation is {training.accumulation}, and the method {method!r} compares the samples of a "
+            "batch with each other, so that micro-batches would be another loss. Set training.coupled: gather, "
+            "which runs each micro-batch twice, or accumulation: 1."
+        )
 
 
 def _warn_about_batch_statistics(student: nn.Module, training: Training) -> None:

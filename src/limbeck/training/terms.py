@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -16,7 +16,7 @@ from limbeck.methods.base import Method, total
 from limbeck.recipe.plan import Execution
 from limbeck.taps import tap
 from limbeck.training.precision import autocast, laid_out
-from limbeck.types import CLEAN, Batch, Outputs, Teacher
+from limbeck.types import CLEAN, Batch, Outputs, Pool, Teacher
 
 TeacherView = Literal["clean", "same"]
 """Whether the teacher is asked about the sample without augmentation, or about what the student sees."""
@@ -31,6 +31,9 @@ class Batches(Protocol):
     def batch(self, number: int) -> Batch: ...
 
     def clean(self, batch: Batch) -> Batch: ...
+
+    @property
+    def pool(self) -> Pool: ...
 
 
 def ask_teacher(
@@ -53,9 +56,7 @@ def ask_teacher(
         asked = stream.clean(batch) if reads_inputs else _by_ids(batch)
     with torch.no_grad():
         answers = teacher(_on(asked, device) if reads_inputs else asked)
-    if answers.logits.device == device:
-        return answers
-    return Outputs(answers.logits.to(device), {name: tap.to(device) for name, tap in answers.taps.items()})
+    return answers if answers.logits.device == device else answers.to(device)
 
 
 def taken(stream: Batches, number: int, device: torch.device) -> tuple[Batch, Batch]:
@@ -67,7 +68,7 @@ def taken(stream: Batches, number: int, device: torch.device) -> tuple[Batch, Ba
 def ask_student(
     student: nn.Module, inputs: Tensor, *, taps: Sequence[str], execution: Execution, device: torch.device
 ) -> Outputs:
-    """The student's answers, computed in the plan's number format and layout, with logits in fp32.
+    """The student's answers, computed in the plan's number format and layout; logits and taps in fp32.
 
     Args:
         student: In the mode it is in.
@@ -76,9 +77,13 @@ def ask_student(
         execution: How it is computed.
         device: Where the student is.
     """
-    with autocast(execution, device=device), tapped(student, taps) as features:
-        logits = student(laid_out(inputs, execution))
-    return student_outputs(student, logits, features)
+
+    def ask(asked: Tensor) -> Outputs:
+        with autocast(execution, device=device), tapped(student, taps) as features:
+            logits = student(laid_out(asked, execution))
+        return student_outputs(student, logits, features, ask=ask)
+
+    return ask(inputs)
 
 
 def tapped(student: nn.Module, taps: Sequence[str]) -> AbstractContextManager[dict[str, Tensor]]:
@@ -86,7 +91,13 @@ def tapped(student: nn.Module, taps: Sequence[str]) -> AbstractContextManager[di
     return tap(student, taps) if taps else nullcontext({})
 
 
-def student_outputs(student: nn.Module, logits: object, features: Mapping[str, Tensor]) -> Outputs:
+def student_outputs(
+    student: nn.Module,
+    logits: object,
+    features: Mapping[str, Tensor],
+    *,
+    ask: Callable[[Tensor], Outputs] | None = None,
+) -> Outputs:
     """What a student returned, if it is one tensor of logits [batch, classes]; halves are widened to fp32.
 
     Raises:
@@ -102,7 +113,25 @@ def student_outputs(student: nn.Module, logits: object, features: Mapping[str, T
             f"The student's logits have the shape {list(logits.shape)}, expected [batch, classes]. Pool or "
             "flatten before its last layer."
         )
-    return Outputs(logits.float() if logits.dtype in _HALVES else logits, features)
+    taps = {name: _widened(tap) for name, tap in features.items()}
+    return Outputs(_widened(logits), taps, ask=ask, pull=partial(pull, student))
+
+
+def gradients(student: nn.Module, number: Tensor) -> list[Tensor]:
+    """The gradient of a number at each of the student's weights, whose graph is kept; 0 where it has none."""
+    weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    if not number.requires_grad:
+        return [torch.zeros_like(weight) for weight in weights]
+    return list(torch.autograd.grad(number, weights, retain_graph=True, materialize_grads=True))
+
+
+def pull(student: nn.Module, number: Tensor) -> Tensor:
+    """The norm of a number's gradient at the student's weights."""
+    return nn.utils.get_total_norm(gradients(student, number))
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in _HALVES else tensor
 
 
 def totals(method: Method, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
@@ -138,10 +167,10 @@ def summed(parts: Mapping[str, Tensor]) -> Tensor:
 
 
 def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
-    """The teacher where the method reads one, and nothing where it does not: an unread answer costs nothing.
+    """The teacher with the taps that the method reads; nothing where it reads no teacher, which then costs nothing.
 
     Raises:
-        TeacherError: If the method reads a teacher and there is none.
+        TeacherError: If the method reads a teacher and there is none, or inner layers that it does not offer.
     """
     if not method.reads.teacher:
         return None
@@ -150,7 +179,16 @@ def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
             f"The method {method!r} compares the student with a teacher, and there is none. "
             "Give a teacher, or use a method that reads labels only (ce)."
         )
-    return teacher
+    taps = method.reads.teacher_taps
+    if set(taps) <= set(teacher.offer.taps):
+        return teacher
+    if teacher.offer.tapping is None:
+        raise TeacherError(
+            f"The method {method!r} reads the teacher's {', '.join(taps)}, and this teacher offers "
+            f"{', '.join(teacher.offer.taps) or 'its logits'} only. Ask the model itself: give the module, "
+            "not its stored answers."
+        )
+    return teacher.offer.tapping(taps)
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:

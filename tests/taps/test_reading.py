@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from limbeck.errors import ModelError
-from limbeck.taps import Layer, layers, tap
+from limbeck.taps import tap
 
 
 class Net(nn.Module):
@@ -136,27 +136,15 @@ def test_refuses_a_block_without_a_pass() -> None:
         pass
 
 
-def test_lists_every_layer_with_shape_parameters_and_runs() -> None:
-    model = Net().train()
-    found = {layer.name: layer for layer in layers(model, INPUTS)}
-    assert list(found) == [name for name, _ in model.named_modules() if name]
-    assert found["first"] == Layer("first", "Linear", (5, 4), 16, 1)
-    assert found["body"] == Layer("body", "Sequential", (5, 4), 20, 1)
-    assert found["cell"].shape is None
-    assert found["twice"].runs == 2
-    assert (found["unused"].shape, found["unused"].runs) == (None, 0)
+def test_reads_what_a_layer_takes() -> None:
+    model = Net().eval()
+    with tap(model, ["last@in", "last"]) as seen:
+        answer = model(INPUTS)
+    torch.testing.assert_close(seen["last"], answer)
+    torch.testing.assert_close(model.last(seen["last@in"]), answer)
 
 
-def test_listing_leaves_modes_and_random_state() -> None:
-    model = Net().train()
-    model.body.eval()
-    modes, state = [part.training for part in model.modules()], torch.get_rng_state()
-    layers(model, INPUTS)
-    assert [part.training for part in model.modules()] == modes
-    assert torch.equal(torch.get_rng_state(), state)
-    assert hooks(model) == 0
-
-
-def test_listing_refuses_inputs_that_do_not_fit() -> None:
-    with pytest.raises(ModelError, match=r"Net cannot take inputs of shape \[5, 7\]"):
-        layers(Net(), torch.ones(5, 7))
+def test_an_input_that_a_layer_overwrites_is_refused() -> None:
+    model = Net(inplace=True)
+    with pytest.raises(ModelError, match="overwritten"), tap(model, ["act@in"]):
+        model(INPUTS)

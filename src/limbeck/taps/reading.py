@@ -1,31 +1,18 @@
-"""Read the output of any layer of any module, for the length of a ``with`` block."""
+"""Read the output or the input of any layer of any module, for the length of a ``with`` block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
-import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ModelError, nearest
 
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer of a model, as a forward pass met it."""
-
-    name: str
-    kind: str
-    """Its class."""
-    shape: tuple[int, ...] | None
-    """Of its output, with the batch; none where it did not run or gives something other than one tensor."""
-    parameters: int
-    """Numbers in it and in the layers inside it."""
-    runs: int
-    """How often it ran in one pass; only a layer that runs once can be tapped."""
+INPUT: Final = "@in"
+"""What a name ends with where a layer's input is meant, not its output."""
 
 
 @contextmanager
@@ -37,10 +24,11 @@ def tap(model: nn.Module, names: str | Iterable[str]) -> Iterator[dict[str, Tens
 
     Args:
         model: Any module.
-        names: Dotted paths as ``model.named_modules()`` gives them.
+        names: Dotted paths as ``model.named_modules()`` gives them; with ``@in`` at the end, as in ``head@in``,
+            the layer's input is read instead of its output.
 
     Yields:
-        A dict that each forward pass fills: name to the layer's output, with its graph.
+        A dict that each forward pass fills: name to what was read, with its graph.
 
     Raises:
         ModelError: If there is no such layer; if a layer did not run, ran twice in one pass, gave something
@@ -59,41 +47,6 @@ def tap(model: nn.Module, names: str | Iterable[str]) -> Iterator[dict[str, Tens
     watch.check_fired()
 
 
-@torch.no_grad()
-def layers(model: nn.Module, inputs: Tensor) -> list[Layer]:
-    """Every layer of a model, in the order it is built, with what one forward pass in eval mode shows.
-
-    Modes and random state are left as they were.
-
-    Args:
-        model: Any module from inputs to an answer.
-        inputs: A batch on the model's device [batch, ...].
-
-    Raises:
-        ModelError: If the model cannot take such inputs.
-    """
-    shapes: dict[nn.Module, list[tuple[int, ...] | None]] = {module: [] for module in model.modules()}
-
-    def note(module: nn.Module, _: object, output: object) -> None:
-        shapes[module].append(tuple(output.shape) if isinstance(output, Tensor) else None)
-
-    with ExitStack() as hooks:
-        for module in shapes:
-            hooks.enter_context(module.register_forward_hook(note))
-        _run(model, inputs)
-    return [
-        Layer(
-            name=name,
-            kind=type(module).__name__,
-            shape=shapes[module][-1] if shapes[module] else None,
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
-            runs=len(shapes[module]),
-        )
-        for name, module in model.named_modules()
-        if name
-    ]
-
-
 class _Watch:
     """The hooks of one block and what they saw."""
 
@@ -106,7 +59,10 @@ class _Watch:
     def attach(self, hooks: ExitStack) -> None:
         hooks.enter_context(self._model.register_forward_pre_hook(self._begin))
         for name, module in self._chosen.items():
-            hooks.enter_context(module.register_forward_hook(partial(self._read, name)))
+            if name.endswith(INPUT):
+                hooks.enter_context(module.register_forward_pre_hook(partial(self._read_input, name)))
+            else:
+                hooks.enter_context(module.register_forward_hook(partial(self._read, name)))
         hooks.enter_context(self._model.register_forward_hook(self._end, always_call=True))
 
     def check_fired(self) -> None:
@@ -138,13 +94,17 @@ class _Watch:
                     "layer, so it cannot be read. Build that one with inplace=False, or tap it instead."
                 )
 
+    def _read_input(self, name: str, module: nn.Module, given: tuple[object, ...]) -> None:
+        self._read(name, module, given, given[0] if len(given) == 1 else given)
+
     def _read(self, name: str, _: nn.Module, __: object, output: object) -> None:
         if not self._running:
             return
         owner = type(self._model).__name__
         if not isinstance(output, Tensor):
+            verb = "takes" if name.endswith(INPUT) else "gives"
             raise ModelError(
-                f"{owner}'s layer {name!r} gives {type(output).__name__}, expected one tensor. Tap a layer "
+                f"{owner}'s layer {name!r} {verb} {type(output).__name__}, expected one tensor. Tap a layer "
                 "inside it; `limbeck layers MODEL` lists them with their shapes."
             )
         if name in self.seen:
@@ -159,27 +119,11 @@ class _Watch:
 
 def _found(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
     known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
-    for name in names:
+    chosen = {name: name.removesuffix(INPUT) for name in names}
+    for name in chosen.values():
         if name not in known:
             raise ModelError(
                 f"{type(model).__name__} has no layer {name!r}.{nearest(name, known)} "
                 f"`limbeck layers MODEL` lists all {len(set(known.values()))}."
             )
-    return {name: known[name] for name in names}
-
-
-def _run(model: nn.Module, inputs: Tensor) -> None:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
-            model(inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ModelError(
-            f"{type(model).__name__} cannot take inputs of shape {list(inputs.shape)}: {reason}. "
-            "Give inputs as it was built for."
-        ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
+    return {name: known[layer] for name, layer in chosen.items()}

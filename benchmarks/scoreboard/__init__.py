@@ -1,0 +1,1 @@
+"""Every method under one protocol, with its controls; resumable in short shards."""

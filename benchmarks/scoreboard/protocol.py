@@ -1,0 +1,175 @@
+"""What all rows of the scoreboard share: data, pairs of models, budget, and one training from start to end."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from limbeck.data import Augmentation, FashionMNIST, Preprocessing, Splits, Stream, load
+from limbeck.files import cache_home, write_with
+from limbeck.methods import CE, Method
+from limbeck.models import Architecture, Residual, Separable, ViT
+from limbeck.pipeline.predict import logits_of
+from limbeck.recipe import SGD, AdamW, Execution, OneCycle, Training
+from limbeck.teachers import LiveTeacher
+from limbeck.training import start, train
+from limbeck.training.randomness import drawing
+from limbeck.types import digest
+
+LABELS: Final = 5000
+STEPS: Final = 600
+BATCH_EXAMPLES: Final = 128
+TEACHER_STEPS: Final = 3000
+EXECUTION: Final = Execution(precision="bf16", layout="channels_last", threads=1)
+EXACT: Final = Execution(threads=1)
+AUGMENTATION: Final = Augmentation(shift=2, flip=True)
+
+_CNN_OPTIMIZER: Final = SGD(learning_rate=0.1)
+_VIT_OPTIMIZER: Final = AdamW(learning_rate=2e-3, weight_decay=0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class PairOfModels:
+    """A teacher and a student."""
+
+    teacher: Architecture
+    student: Architecture
+
+
+PAIRS: Final = {
+    "cnn-cnn": PairOfModels(Residual(width=32, depth=1, stem_stride=2), Separable(width=16, depth=1)),
+    "cnn-vit": PairOfModels(Residual(width=32, depth=1, stem_stride=2), ViT(width=32, depth=3, patch=4)),
+    "vit-cnn": PairOfModels(ViT(width=96, depth=4, patch=4), Separable(width=16, depth=1)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one training reached."""
+
+    validation: float
+    right: np.ndarray
+    """Whether the student is right about each test sample."""
+    seconds_per_epoch: float
+    """CPU seconds for as many samples as have a label."""
+    peak_mb: float
+    """Of the process, teacher and data included."""
+
+
+class Bench:
+    """The data, read once a process."""
+
+    def __init__(self) -> None:
+        config = FashionMNIST(validation=5000, labelled=LABELS)
+        self.splits: Splits = load(config, Preprocessing())
+        self.preprocessing = Preprocessing().fitted(self.splits.train)
+        self.shape = self.preprocessing.shape(self.splits.train.shape)
+        self.classes = len(self.splits.train.classes)
+
+    def build(self, model: Architecture) -> nn.Module:
+        """A new module with random weights."""
+        return model.build(self.shape, self.classes)
+
+    def stream(self, *, seed: int, everything: bool = False) -> Stream:
+        """Batches of the labelled samples alone, or of the whole pool for a teacher."""
+        train_part = self.splits.train
+        source = train_part if everything else train_part.subset(self.splits.labelled)
+        return Stream(
+            source, self.preprocessing, batch_examples=BATCH_EXAMPLES, seed=seed, augmentation=AUGMENTATION
+        )
+
+    def teacher(self, model: Architecture, *, untrained: bool = False) -> LiveTeacher:
+        """The pair's teacher: trained on all labels once, and kept in the cache; or with random weights."""
+        with drawing(0):
+            module = self.build(model)
+        if not untrained:
+            module.load_state_dict(load_file(_trained_teacher(self, model)))
+        return LiveTeacher(module, classes=self.classes, shape=self.shape, layout=torch.channels_last)
+
+    def accuracy(self, module: nn.Module) -> float:
+        """Share of the validation samples that a module is right about."""
+        answers = logits_of(module.eval(), self.splits.validation, self.preprocessing, EXACT)
+        return float((answers.argmax(1) == self.splits.validation.labels).double().mean())
+
+
+def training_of(model: Architecture, steps: int) -> Training:
+    """The same for every method: only the optimizer follows the family of the student."""
+    optimizer = _VIT_OPTIMIZER if isinstance(model, ViT) else _CNN_OPTIMIZER
+    return Training(
+        steps=steps, batch_examples=BATCH_EXAMPLES, optimizer=optimizer, schedule=OneCycle(), clip=5.0
+    )
+
+
+def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untrained: bool = False) -> Outcome:
+    """Train a student of a pair by a method, and ask it about the test samples.
+
+    The teacher sees what the student sees. The weights of the last step count, so that no row is chosen on
+    validation data more often than another.
+    """
+    torch.set_num_threads(1)
+    teacher = bench.teacher(pair.teacher, untrained=untrained)
+    stream = bench.stream(seed=seed)
+    state = start(
+        lambda: bench.build(pair.student), method, teacher, stream,
+        training=training_of(pair.student, STEPS), execution=EXECUTION, seed=seed, teacher_view="same",
+    )  # fmt: skip
+    began = time.process_time()
+    for _ in train(state, stream, teacher, execution=EXECUTION, teacher_view="same"):
+        pass
+    spent = time.process_time() - began
+    shipped = state.method.deploy(state.student, state.connectors).eval()
+    test = bench.splits.test
+    right = (logits_of(shipped, test, bench.preprocessing, EXACT).argmax(1) == test.labels).numpy()
+    return Outcome(
+        validation=bench.accuracy(shipped),
+        right=right,
+        seconds_per_epoch=spent * LABELS / (STEPS * BATCH_EXAMPLES),
+        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def setting() -> dict[str, Any]:
+    """The protocol as plain data, for the record."""
+    return {
+        "labels": LABELS,
+        "steps": STEPS,
+        "batch_examples": BATCH_EXAMPLES,
+        "teacher_steps": TEACHER_STEPS,
+        "teacher_labels": "all 55,000",
+        "teacher_view": "same",
+        "augmentation": AUGMENTATION.model_dump(mode="json"),
+        "execution": EXECUTION.model_dump(mode="json"),
+        "pairs": {
+            name: {
+                "teacher": pair.teacher.model_dump(mode="json"),
+                "student": pair.student.model_dump(mode="json"),
+                "training": training_of(pair.student, STEPS).model_dump(mode="json"),
+            }
+            for name, pair in PAIRS.items()
+        },
+    }
+
+
+def _trained_teacher(bench: Bench, model: Architecture) -> Path:
+    """Where the weights of a trained teacher lie; trains it where nobody has."""
+    training = training_of(model, TEACHER_STEPS)
+    key = digest([model.model_dump(mode="json"), training.model_dump(mode="json"), torch.__version__])
+    path = cache_home() / "scoreboard" / f"{key}.safetensors"
+    if not path.exists():
+        stream = bench.stream(seed=0, everything=True)
+        state = start(
+            lambda: bench.build(model), CE(), None, stream, training=training, execution=EXECUTION, seed=0
+        )
+        for _ in train(state, stream, None, execution=EXECUTION):
+            pass
+        weights = {name: value.contiguous() for name, value in state.student.state_dict().items()}
+        write_with(path, lambda beside: save_file(weights, beside))
+    return path

@@ -1,0 +1,34 @@
+"""Sparse targets: the teacher's likeliest classes, and one bucket for all others."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import PositiveInt
+from torch import Tensor
+
+from limbeck.losses.sparse import top_k_kl, top_k_of
+from limbeck.methods.response import Response
+from limbeck.types import Batch
+
+
+class TopK(Response):
+    """Match the teacher's likeliest classes and the mass of all others together.
+
+    What is left of ``kd`` at a temperature of 1 when only a few classes of each answer are kept. Exact where one
+    class is left out; renormalising the kept ones instead would be biased. With ten classes there is nothing to
+    save; it is for thousands.
+
+    References:
+        Anshumann et al., `Sparse Logit Sampling <https://arxiv.org/abs/2503.16870>`_, 2025.
+    """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/2503.16870"
+
+    kind: Literal["top-k"] = "top-k"
+
+    k: PositiveInt = 5
+    """Classes that are kept of each answer; at most all of them."""
+
+    def values(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+        return top_k_kl(student, *top_k_of(teacher, min(self.k, teacher.shape[1])))

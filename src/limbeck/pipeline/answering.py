@@ -1,0 +1,105 @@
+"""Who answers while a student trains: stored answers, or a trained model where they do not hold enough."""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from limbeck.data import Stream
+from limbeck.files import read_json
+from limbeck.methods import Method
+from limbeck.pipeline.arms import TEACHER, Arm, Job, arm_of, assistant_job
+from limbeck.pipeline.context import Context
+from limbeck.recipe import Execution, Training
+from limbeck.teachers import LiveTeacher
+from limbeck.training import TrainState, executing, start
+from limbeck.types import Teacher
+
+
+def teacher_for(context: Context, arm: Arm, method: Method) -> Teacher | None:
+    """The teacher that an arm's method is given: the teacher itself, or the assistant that the arm learns from.
+
+    Stored answers wherever they do: a method that reads inside the teacher, and a teacher that is asked about every
+    new view (``view: same``), need the model.
+    """
+    if not method.reads.teacher:
+        return None
+    if asked_live(context, method):
+        facts = read_json(context.folder.targets(arm.answerer))
+        execution = Execution.model_validate(facts["execution"])
+        planned = execution.model_copy(update={"threads": context.plan.student.threads})
+        return live(context, planned, arm.answerer)
+    return context.stored_teacher(arm.answerer)
+
+
+def asked_live(context: Context, method: Method) -> bool:
+    """Whether a method needs the model itself."""
+    return method.reads.inside or context.recipe.teacher.view == "same"
+
+
+def live(context: Context, execution: Execution, answerer: str = TEACHER) -> LiveTeacher:
+    """The teacher or an assistant itself, computed as an execution says."""
+    layout = torch.channels_last if execution.layout == "channels_last" else torch.contiguous_format
+    return LiveTeacher(
+        answering_module(context, answerer),
+        classes=len(context.classes),
+        shape=context.shape,
+        layout=layout,
+        execution=lambda: executing(execution, device=context.device),
+    )
+
+
+def answering_module(context: Context, answerer: str) -> nn.Module:
+    """The teacher or an assistant as it was trained, in eval mode, where models are asked."""
+    if answerer == TEACHER:
+        return context.teacher_module
+    return student_of(context, assistant_job(context.recipe, answerer)).to(context.device)
+
+
+def weights_of(context: Context, job: Job) -> dict[str, Tensor]:
+    """The kept weights of a finished training."""
+    return load_file(context.fit_folder(str(job)) / "weights.safetensors")
+
+
+def student_of(context: Context, job: Job) -> nn.Module:
+    """The trained module as it ships, in eval mode."""
+    module = _untrained(context, job)
+    module.load_state_dict(weights_of(context, job))
+    return module.eval()
+
+
+def started(
+    context: Context,
+    arm: Arm,
+    training: Training,
+    method: Method,
+    teacher: Teacher | None,
+    stream: Stream,
+    *,
+    seed: int,
+) -> TrainState:
+    """A training before its first step."""
+    return start(
+        context.factory(arm),
+        method,
+        teacher,
+        stream,
+        training=training,
+        execution=context.execution(arm),
+        seed=seed,
+        device=context.device,
+        teacher_view=context.teacher_view,
+    )
+
+
+def _untrained(context: Context, job: Job) -> nn.Module:
+    """What ships before it is trained: what a method adds to the student is shaped by student and teacher."""
+    arm = arm_of(context.recipe, job)
+    if not arm.method.grows:
+        return context.factory(arm)()
+    training, method = arm.choices[job.choice].apply(arm.training, arm.method)
+    stream = context.stream(arm, training, seed=job.seed, augmentation=None)
+    teacher = teacher_for(context, arm, method)
+    state = started(context, arm, training, method, teacher, stream, seed=job.seed)
+    return state.method.deploy(state.student, state.connectors)

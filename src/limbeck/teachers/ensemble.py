@@ -1,0 +1,90 @@
+"""Several teachers that answer as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import TeacherError
+from limbeck.losses.ensemble import mean_logit, mean_probability
+from limbeck.teachers.live import as_teacher
+from limbeck.types import Batch, Offer, Outputs, Teacher, digest
+
+MEMBER: Final = "member:"
+"""What the name of a tap begins with that holds the logits of one teacher of several."""
+
+Combination = Literal["mean-probability", "mean-logit"]
+
+_COMBINED: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
+    "mean-probability": mean_probability,
+    "mean-logit": mean_logit,
+}
+
+
+class Ensemble:
+    """Several teachers as one: each is asked about the same batch, and their logits are made into one.
+
+    The logits of each are offered beside them as the taps ``member:0``, ``member:1`` and so on, in the order given,
+    for methods that compare with each of them.
+
+    Args:
+        members: Teachers, or modules that answer with logits; live and stored ones may stand side by side.
+        combine: ``mean-probability`` averages their distributions at temperature 1, ``mean-logit`` their logits,
+            which is the geometric mean of their distributions: a class that one of them rules out is ruled out.
+
+    Raises:
+        TeacherError: If there are none, they count different classes, or there is no such combination.
+    """
+
+    def __init__(
+        self, members: Sequence[Teacher | nn.Module], *, combine: Combination = "mean-probability"
+    ) -> None:
+        if combine not in _COMBINED:
+            raise TeacherError(f"combine must be {' or '.join(map(repr, _COMBINED))}, got {combine!r}.")
+        self._members = tuple(as_teacher(member) for member in members)
+        self._combine = combine
+        self._offer = Offer(
+            classes=_classes(self._members),
+            taps=tuple(member_tap(number) for number in range(len(self._members))),
+            reads_inputs=any(member.offer.reads_inputs for member in self._members),
+        )
+
+    @property
+    def offer(self) -> Offer:
+        """Dense logits, and as taps those of every member."""
+        return self._offer
+
+    @property
+    def digest(self) -> str:
+        """Changes with any member, their order, and how they are combined."""
+        return digest([self._combine, *(member.digest for member in self._members)])
+
+    def __call__(self, batch: Batch) -> Outputs:
+        """The combined logits for a batch, on the first member's device."""
+        with torch.no_grad():
+            answers = [member(batch).logits for member in self._members]
+            logits = torch.stack([answer.to(answers[0].device) for answer in answers])
+            combined = _COMBINED[self._combine](logits)
+        return Outputs(combined, {member_tap(number): each for number, each in enumerate(logits)})
+
+
+def member_tap(number: int) -> str:
+    """The tap that holds the logits of one member, counted from 0."""
+    return f"{MEMBER}{number}"
+
+
+def _classes(members: Sequence[Teacher]) -> int:
+    counts = [member.offer.classes for member in members]
+    if not counts:
+        raise TeacherError(
+            "An ensemble has no members, expected at least one. Give Ensemble([teacher, ...])."
+        )
+    if len(set(counts)) > 1:
+        raise TeacherError(
+            f"The members of an ensemble answer for {', '.join(map(str, counts))} classes, expected the same classes "
+            "in the same order for all. Leave out those that were trained on others."
+        )
+    return counts[0]

@@ -1,0 +1,65 @@
+"""Inputs that were made, not collected: the steps that make them, and what comes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from limbeck.errors import NonFiniteLossError
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One optimizer step of making inputs, done."""
+
+    number: int
+    """Counted from 1."""
+    steps: int
+    """How many there will be."""
+    terms: Mapping[str, Tensor] = field(repr=False)
+    """Each term's part of the loss, without gradients."""
+    inputs: Float[Tensor, "kept ..."] = field(repr=False)
+    """What this step finished, as a model takes it; none in most steps of an inversion."""
+    labels: Int[Tensor, " kept"] = field(repr=False)
+    """The class that each was made for."""
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Each term's part of the loss; read from the device when asked for."""
+        return {name: float(part) for name, part in self.terms.items()}
+
+
+def collected(steps: Iterable[Made]) -> tuple[Float[Tensor, "samples ..."], Int[Tensor, " samples"]]:
+    """All inputs that some steps finished, and the classes that they were made for.
+
+    Args:
+        steps: What :func:`~limbeck.training.inversion.invert` or
+            :func:`~limbeck.training.synthesis.synthesise` gives, or those that a caller kept of it.
+
+    Returns:
+        float32 inputs on the CPU, and int64 classes: what :class:`limbeck.data.Arrays` takes.
+    """
+    finished = [(step.inputs, step.labels) for step in steps if len(step.labels)]
+    inputs, labels = zip(*finished, strict=True)
+    return torch.cat(inputs), torch.cat(labels)
+
+
+def checked(terms: Mapping[str, Tensor], number: int, steps: int) -> dict[str, Tensor]:
+    """The terms of a step without gradients, if they are finite.
+
+    Raises:
+        NonFiniteLossError: If one is not.
+    """
+    parts = {name: part.detach() for name, part in terms.items()}
+    for name, part in parts.items():
+        if not math.isfinite(float(part)):
+            raise NonFiniteLossError(
+                f"The term {name!r} is {float(part)} at step {number} of {steps} of making inputs, expected a finite "
+                "number. Lower the learning rate, or compute in fp32."
+            )
+    return parts

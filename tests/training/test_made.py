@@ -1,0 +1,159 @@
+"""What both ways of making inputs promise, and how what they make becomes a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import Arrays, Augmentation, Preprocessing, Stream
+from limbeck.errors import NonFiniteLossError, TeacherError
+from limbeck.models import state_digest
+from limbeck.training.inversion import Inversion, invert
+from limbeck.training.made import Made, collected
+from limbeck.training.synthesis import Synthesis, synthesise
+
+Maker = Callable[..., Iterator[Made]]
+SHAPE, CLASSES, SAMPLES = (2, 6, 6), 3, 12
+
+
+def inversion(teacher: nn.Module, **options: Any) -> Iterator[Made]:
+    settings = Inversion(steps=4, batch_examples=6)
+    return invert(teacher, shape=SHAPE, classes=CLASSES, samples=SAMPLES, settings=settings, **options)
+
+
+def synthesis(teacher: nn.Module, **options: Any) -> Iterator[Made]:
+    settings = Synthesis(steps=6, warmup_steps=2, batch_examples=6, width=4, noise=3)
+    return synthesise(teacher, shape=SHAPE, classes=CLASSES, samples=SAMPLES, settings=settings, **options)
+
+
+every_maker = pytest.mark.parametrize("make", [inversion, synthesis])
+
+
+def everything(teacher: nn.Module) -> tuple[object, ...]:
+    """All that could change of a module."""
+    return (
+        state_digest(teacher),
+        [part.training for part in teacher.modules()],
+        [(weight.requires_grad, weight.grad is None) for weight in teacher.parameters()],
+        [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in teacher.modules()],
+        [tensor._version for tensor in (*teacher.parameters(), *teacher.buffers())],
+    )
+
+
+class Failing(nn.Module):
+    """Fails when it is asked for the third time."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.calls = inner, 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls == 3:
+            raise RuntimeError("no third answer")
+        answer: Tensor = self.inner(inputs)
+        return answer
+
+
+@every_maker
+@pytest.mark.parametrize("end", ["finished", "left", "failed"])
+def test_the_teacher_stays_as_it_is_however_it_ends(
+    make: Maker, end: str, image_net: Callable[[], nn.Sequential]
+) -> None:
+    inner = image_net().train()
+    inner[4].eval()
+    inner[0].weight.requires_grad_(False)
+    teacher = Failing(inner) if end == "failed" else inner
+    before = everything(teacher)
+    with suppress(RuntimeError):
+        for step in make(teacher):
+            assert everything(teacher) == before
+            if end == "left" and step.number == 2:
+                break
+    assert everything(teacher) == before
+    assert getattr(teacher, "calls", 0) == 0
+
+
+@every_maker
+def test_a_seed_gives_its_own_bits_whatever_happens_between_steps(
+    make: Maker, image_net: Callable[[], nn.Sequential]
+) -> None:
+    expected = collected(make(image_net(), seed=3))
+    teacher, kept = image_net(), []
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for step in make(teacher, seed=3):
+            kept.append(step)
+            torch.rand(7)
+            teacher.train()(torch.randn(4, *SHAPE))
+            teacher[0].weight.add_(1.0)
+    for found, one in zip(collected(kept), expected, strict=True):
+        assert torch.equal(found, one)
+    assert not torch.equal(collected(make(image_net(), seed=4))[0], expected[0])
+
+
+@every_maker
+def test_the_callers_random_numbers_go_on_undisturbed(
+    make: Maker, image_net: Callable[[], nn.Sequential]
+) -> None:
+    teacher, before = image_net(), torch.get_rng_state()
+    list(make(teacher))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_maker
+def test_a_teacher_without_batchnorm_is_refused_before_the_first_step(make: Maker) -> None:
+    with pytest.raises(TeacherError, match=r"no BatchNorm.*Distil on data"):
+        make(nn.Sequential(nn.Flatten(), nn.Linear(72, 3)))
+
+
+@every_maker
+def test_a_loss_that_is_not_finite_is_refused_by_name(
+    make: Maker, image_net: Callable[[], nn.Sequential]
+) -> None:
+    teacher = image_net()
+    nn.init.constant_(teacher[-1].bias, float("nan"))
+    with pytest.raises(NonFiniteLossError, match="'class' is nan at step 1"):
+        list(make(teacher))
+
+
+@every_maker
+def test_float_images_reach_a_student_with_their_channels(
+    make: Maker, image_net: Callable[[], nn.Sequential]
+) -> None:
+    inputs, labels = collected(make(image_net()))
+    pool = Arrays(inputs, labels)
+    as_they_are = Preprocessing(kind="features", mean=(0.0,), std=(1.0,)).fitted(pool)
+    assert as_they_are.shape(pool.shape) == SHAPE
+    stream = Stream(pool, as_they_are, batch_examples=SAMPLES, seed=0, augmentation=Augmentation(shift=1))
+    batch = stream.clean(stream.batch(0))
+    order = [int((pool.ids == each).nonzero()) for each in batch.ids]
+    assert torch.equal(batch.inputs, inputs[order])
+    assert torch.equal(batch.labels, labels[order])
+    assert image_net()(stream.batch(0).inputs).shape == (SAMPLES, CLASSES)
+
+
+@every_maker
+def test_images_as_bytes_are_the_nearest_that_preprocessing_leads_back(
+    make: Maker, image_net: Callable[[], nn.Sequential]
+) -> None:
+    preprocessing = Preprocessing(mean=(0.3, 0.5), std=(0.2, 0.4))
+    white = torch.full((1, 1, 1, 2), 255, dtype=torch.uint8)
+    bounds = preprocessing.apply(torch.cat([0 * white, white]))
+    inputs, _ = collected(make(image_net(), bounds=bounds))
+    raw = preprocessing.raw(inputs)
+    assert raw.shape == (SAMPLES, 6, 6, 2)
+    half_a_level = torch.tensor([0.5 / 255 / 0.2, 0.5 / 255 / 0.4]).reshape(2, 1, 1)
+    assert ((preprocessing.apply(raw) - inputs).abs() <= half_a_level + 1e-6).all()
+
+
+def test_collecting_takes_what_a_caller_kept(image_net: Callable[[], nn.Sequential]) -> None:
+    made = list(synthesis(image_net()))
+    inputs, labels = collected(made[-2:])
+    np.testing.assert_array_equal(inputs, collected(made)[0][-len(labels) :])
