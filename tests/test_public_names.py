@@ -16,7 +16,7 @@ NAMES = {
         HeadRegression HiddenCosine Hint JensenShannon KD LearnedTemperature LimbeckError Linear ListNet
         LogitMSE LwF MLP MarginMSE Masked Method MultiLabel Mutual Neighbours NormalisedKD OneCycle
         OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient Plan Preprocessing PseudoLabel Regression
-        Relational Replay Residual Reuse ReverseKL Review RunError SGD SampleWeights Schedule Selectivity
+        Relational Replay Residual Reuse ReverseKL Review RunError SGD SampleWeights Sampled Schedule Selectivity
         Separable Similarity SkewKL SkewReverseKL Standardise TemperatureSchedule TokenRelations TopK
         TotalVariation Training UserError VERSION Variational ViT VirtualTeacher WSLD WarmUp distill
         distilling layers load run shrink tap watch
@@ -60,7 +60,7 @@ NAMES = {
         Correlation DecoupledKD DeiT EMA Exits Gaussian HeadRegression HiddenCosine Hint JensenShannon KD
         LearnedTemperature ListNet LogitMSE LwF METHODS MarginMSE Masked Method MultiLabel Mutual Neighbours
         NormalisedKD OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient PseudoLabel Reads Regression
-        Relational Replay Reuse ReverseKL Review SampleWeights Schedule Selectivity Similarity SkewKL
+        Relational Replay Reuse ReverseKL Review SampleWeights Sampled Schedule Selectivity Similarity SkewKL
         SkewReverseKL Standardise Sum TemperatureSchedule TokenRelations TopK TotalVariation Traced
         Variational VirtualTeacher WSLD WarmUp catalogue dump parse parts total
     """,

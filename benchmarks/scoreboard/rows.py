@@ -45,6 +45,7 @@ ROWS: Final[dict[str, Notation]] = {
     "alpha-beta": {"alpha-beta": {"temperature": 4, "weight": 2}, **CE},
     "adaptive-kl": {"adaptive-kl": {"temperature": 4}, **CE},
     "top-k": {"top-k": {"k": 3}, **CE},
+    "sampled": {"sampled": {}, **CE},
     "multi-label": {"multi-label": {"temperature": 4}, **CE},
     "ordinal": {"ordinal": {"temperature": 1}, **CE},
     "learned-temperature": {"learned-temperature": {"of": {"kd": {"temperature": 1}}}, **CE},

@@ -26,6 +26,7 @@ from limbeck.methods import (
     PseudoLabel,
     Regression,
     ReverseKL,
+    Sampled,
     SkewKL,
     SkewReverseKL,
     TopK,
@@ -168,3 +169,12 @@ def test_margins_are_those_of_the_first_item() -> None:
     value = MarginMSE().loss(Outputs(STUDENT), Outputs(TEACHER), BATCH, None)["margin-mse"].values
     ours, theirs = (side[:, :1] - side[:, 1:] for side in (STUDENT, TEACHER))
     torch.testing.assert_close(value, (ours - theirs).square().mean(1))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_many_draws_are_kd_and_few_are_not(temperature: float) -> None:
+    torch.manual_seed(0)
+    expected = gradient(KD(temperature=1.0), TEACHER)
+    found = gradient(Sampled(draws=200_000, draw_temperature=temperature), TEACHER)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+    assert (gradient(Sampled(draws=2), TEACHER) - expected).abs().max() > 2e-3

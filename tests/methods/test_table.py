@@ -111,6 +111,7 @@ OTHER: Mapping[str, Mapping[str, Any]] = {
         "rise_steps": 5,
     },
     "sample-weights": {"weight": 0.5, "of": "pseudo-label", "by": "entropy", "wrong_weight": 0.5},
+    "sampled": {"weight": 0.5, "draws": 5, "draw_temperature": 2.0},
     "schedule": {"weight": 0.5, "of": "ce", "start": 0.5, "final": 2.0, "shape": "cosine", "steps": 5},
     "standardise": {"weight": 0.5, "of": {"kd": {"temperature": 4}}},
     "temperature-schedule": {

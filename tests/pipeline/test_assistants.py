@@ -120,20 +120,33 @@ def reused(happened: list[Event]) -> set[str]:
     return {event.stage for event in happened if isinstance(event, Ended) and event.reused}
 
 
-@pytest.mark.parametrize("view", ["clean", "same"])
-def test_a_chain_is_one_distillation_after_another(view: str, tiny: str, tmp_path: Path) -> None:
-    whole, first, second = (Ran(tmp_path / name) for name in ("whole", "first", "second"))
-    common = ("controls=[]", "seeds=[0]", "export.formats=[]", f"teacher.view={view}")
-    whole.go(tiny, *common, f"assistants=[{{model: {MIDDLE}}}]", until="distil")
-    first.go(tiny, *common, f"student.model={MIDDLE}", until="distil")
-    trained = first.out / "checkpoints/student.choice0.seed0/weights.safetensors"
-    given = f"teacher={{model: {MIDDLE}, weights: {trained}, view: {view}}}"
-    second.go(tiny, *common, given, until="distil")
-    found, one, two = whole.weights(), first.weights(), second.weights()
-    assert found["assistant-1.choice0.seed0"] == one["student.choice0.seed0"]
-    assert found["student.choice0.seed0"] == two["student.choice0.seed0"]
-    assert two["student.choice0.seed0"] != one["student.choice0.seed0"]
-    assert whole.key("student.choice0.seed0") == second.key("student.choice0.seed0")
+def test_a_chain_is_one_distillation_after_another(chained: Ran, tiny: str, tmp_path: Path) -> None:
+    """Its last two links again, each as a run whose teacher is given."""
+    for number, (model, learner) in enumerate([(STUDENT, MIDDLE), (MIDDLE, STUDENT)]):
+        ran = Ran(tmp_path / str(number))
+        trained = chained.out / "checkpoints" / JOBS[number + 1] / "weights.safetensors"
+        changes = (f"teacher={{model: {model}, weights: {trained}}}", f"student.model={learner}")
+        ran.go(tiny, *changes, *QUICK[:2], "controls=[]", "seeds=[0]", until="distil")
+        linked = ([*JOBS, "student.choice0.seed0"])[number + 2]
+        assert ran.weights()["student.choice0.seed0"] == chained.weights()[linked]
+        assert ran.key("student.choice0.seed0") == chained.key(linked)
+
+
+def test_a_student_that_sees_other_views_asks_its_assistant_about_them(
+    chained: Ran, tiny: str, tmp_path: Path
+) -> None:
+    whole, second = Ran(tmp_path / "whole"), Ran(tmp_path / "second")
+    common = ("controls=[]", "seeds=[0]", *QUICK[:2])
+    teacher_file = chained.out / "teacher/model.safetensors"
+    given = "teacher={{model: {}, weights: {}, view: same}}"
+    large = "{kind: residual, width: 8, depth: 1, stages: 2}"
+    chain = f"assistants=[{{model: {MIDDLE}}}]"
+    whole.go(tiny, *common, chain, given.format(large, teacher_file), until="distil")
+    trained = whole.out / "checkpoints" / JOBS[0] / "weights.safetensors"
+    second.go(tiny, *common, given.format(MIDDLE, trained), until="distil")
+    assert whole.weights()["student.choice0.seed0"] == second.weights()["student.choice0.seed0"]
+    assert whole.weights()["student.choice0.seed0"] != chained.weights()["student.choice0.seed0"]
+    assert not list(whole.base.glob("cache/targets/*/answers.bin"))
 
 
 def test_the_direct_control_is_the_student_of_a_run_without_assistants(chained: Ran, quick: Any) -> None:
@@ -252,7 +265,7 @@ def test_another_last_assistant_trains_it_and_the_student_alone(
 ) -> None:
     ran = chained.copy(tmp_path)
     before = ran.weights()
-    happened = ran.go(tiny, CHAIN, *QUICK, "assistants.2.model.width=4")
+    happened = ran.go(tiny, CHAIN, *QUICK, "assistants.2.model.width=4", until="distil")
     assert {"plan", "teacher", "label"} <= reused(happened)
     changed = {name for name, weights in ran.weights().items() if weights != before[name]}
     assert changed == {JOBS[2], "student.choice0.seed0", "student.choice0.seed1"}
@@ -261,7 +274,7 @@ def test_another_last_assistant_trains_it_and_the_student_alone(
 
 def test_another_seed_trains_no_assistant(chained: Ran, tiny: str, tmp_path: Path, begun: list[str]) -> None:
     ran = chained.copy(tmp_path)
-    happened = ran.go(tiny, CHAIN, *QUICK, "seeds=[0, 1, 2]")
+    happened = ran.go(tiny, CHAIN, *QUICK, "seeds=[0, 1, 2]", until="distil")
     assert {"teacher", "label", "assistants"} <= reused(happened)
     assert set(begun) == {f"{arm}.choice0.seed2" for arm in ("no-teacher", "direct", "student")}
 
@@ -273,7 +286,7 @@ def test_removed_answers_are_asked_for_again_where_they_are_needed(
     before = ran.weights()
     shutil.rmtree(ran.base / "cache")
     assert len(reused(ran.go(tiny, CHAIN, *QUICK))) == 10
-    happened = ran.go(tiny, CHAIN, *QUICK, "seeds=[0, 1, 2]")
+    happened = ran.go(tiny, CHAIN, *QUICK, "seeds=[0, 1, 2]", until="distil")
     assert not {"label", "assistants"} & reused(happened)
     after = ran.weights()
     assert {name: after[name] for name in before} == before
@@ -310,13 +323,15 @@ def interrupted(ran: Ran, text: str, moment: int | None) -> int:
 
 @pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.long)])
 def test_stopped_at_any_moment_it_goes_on_to_the_same_weights(stride: int, tiny: str, tmp_path: Path) -> None:
-    whole = Ran(tmp_path / "whole")
+    base = Ran(tmp_path / "base")
+    base.go(tiny, *SHORT, until="label")
+    whole = base.copy(tmp_path / "whole")
     moments = interrupted(whole, tiny, None)
     assert moments >= 20
     wanted = whole.weights()
     assert {JOBS[0], JOBS[1], "student.choice0.seed0"} <= set(wanted)
     for moment in range(0, moments, stride):
-        ran = Ran(tmp_path / str(moment))
+        ran = base.copy(tmp_path / str(moment))
         with pytest.raises(Killed):
             interrupted(ran, tiny, moment)
         ran.go(tiny, *SHORT, until="distil")

@@ -56,6 +56,7 @@ from limbeck.methods.reuse import Reuse as Reuse
 from limbeck.methods.reverse_kl import ReverseKL as ReverseKL
 from limbeck.methods.review import Review as Review
 from limbeck.methods.sample_weights import SampleWeights as SampleWeights
+from limbeck.methods.sampled import Sampled as Sampled
 from limbeck.methods.schedule import Schedule as Schedule
 from limbeck.methods.selectivity import Selectivity as Selectivity
 from limbeck.methods.similarity import Similarity as Similarity

@@ -62,6 +62,7 @@ from limbeck.methods.reuse import Reuse
 from limbeck.methods.reverse_kl import ReverseKL
 from limbeck.methods.review import Review
 from limbeck.methods.sample_weights import SampleWeights
+from limbeck.methods.sampled import Sampled
 from limbeck.methods.schedule import Schedule
 from limbeck.methods.selectivity import Selectivity
 from limbeck.methods.similarity import Similarity
@@ -128,6 +129,7 @@ METHODS: Mapping[str, type[Method]] = {
     "reverse-kl": ReverseKL,
     "review": Review,
     "sample-weights": SampleWeights,
+    "sampled": Sampled,
     "schedule": Schedule,
     "selectivity": Selectivity,
     "similarity": Similarity,

@@ -1,0 +1,39 @@
+"""Sampled targets: classes drawn from the teacher instead of its whole answer (Anshumann et al., 2025)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor
+
+from limbeck.losses.sparse import sampled_cross_entropy, sampled_targets
+from limbeck.methods.response import Response
+from limbeck.types import Batch
+
+
+class Sampled(Response):
+    """Fit a few classes drawn from the teacher's distribution, anew in each step.
+
+    On average the gradient is that of ``kd`` at a temperature of 1, whatever the number of draws, where the
+    likeliest classes alone (``top-k``) leave out how the tail is shared. A cross-entropy, so it is not zero where
+    the sides agree. With ten classes there is nothing to save; it is for thousands, where the paper finds some 50
+    draws enough.
+
+    References:
+        Anshumann et al., `Sparse Logit Sampling <https://arxiv.org/abs/2503.16870>`_, 2025.
+    """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/2503.16870"
+
+    kind: Literal["sampled"] = "sampled"
+
+    draws: PositiveInt = 50
+    """Classes drawn for each sample, with replacement."""
+
+    draw_temperature: PositiveFloat = 1.0
+    """Of the distribution that is drawn from; above 1 the tail is drawn more often, and weighs less in return."""
+
+    def values(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+        classes, weights = sampled_targets(teacher, self.draws, temperature=self.draw_temperature)
+        return sampled_cross_entropy(student, classes, weights)
