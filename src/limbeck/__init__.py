@@ -62,8 +62,8 @@ from limbeck.methods import Replay as Replay
 from limbeck.methods import Reuse as Reuse
 from limbeck.methods import ReverseKL as ReverseKL
 from limbeck.methods import Review as Review
-from limbeck.methods import SampleWeights as SampleWeights
 from limbeck.methods import Sampled as Sampled
+from limbeck.methods import SampleWeights as SampleWeights
 from limbeck.methods import Schedule as Schedule
 from limbeck.methods import Selectivity as Selectivity
 from limbeck.methods import Similarity as Similarity
