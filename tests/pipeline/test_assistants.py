@@ -136,7 +136,7 @@ def test_a_student_that_sees_other_views_asks_its_assistant_about_them(
     chained: Ran, tiny: str, tmp_path: Path
 ) -> None:
     whole, second = Ran(tmp_path / "whole"), Ran(tmp_path / "second")
-    common = ("controls=[]", "seeds=[0]", *QUICK[:2])
+    common = ("controls=[]", "seeds=[0]", "training.steps=6", *QUICK[:2])
     teacher_file = chained.out / "teacher/model.safetensors"
     given = "teacher={{model: {}, weights: {}, view: same}}"
     large = "{kind: residual, width: 8, depth: 1, stages: 2}"
@@ -145,7 +145,6 @@ def test_a_student_that_sees_other_views_asks_its_assistant_about_them(
     trained = whole.out / "checkpoints" / JOBS[0] / "weights.safetensors"
     second.go(tiny, *common, given.format(MIDDLE, trained), until="distil")
     assert whole.weights()["student.choice0.seed0"] == second.weights()["student.choice0.seed0"]
-    assert whole.weights()["student.choice0.seed0"] != chained.weights()["student.choice0.seed0"]
     assert not list(whole.base.glob("cache/targets/*/answers.bin"))
 
 
@@ -265,11 +264,11 @@ def test_another_last_assistant_trains_it_and_the_student_alone(
 ) -> None:
     ran = chained.copy(tmp_path)
     before = ran.weights()
-    happened = ran.go(tiny, CHAIN, *QUICK, "assistants.2.model.width=4", until="distil")
+    happened = ran.go(tiny, CHAIN, *QUICK, "assistants.2.model.width=4", "seeds=[0]", until="distil")
     assert {"plan", "teacher", "label"} <= reused(happened)
     changed = {name for name, weights in ran.weights().items() if weights != before[name]}
-    assert changed == {JOBS[2], "student.choice0.seed0", "student.choice0.seed1"}
-    assert begun == [*JOBS, "student.choice0.seed0", "student.choice0.seed1"]
+    assert changed == {JOBS[2], "student.choice0.seed0"}
+    assert begun == [*JOBS, "student.choice0.seed0"]
 
 
 def test_another_seed_trains_no_assistant(chained: Ran, tiny: str, tmp_path: Path, begun: list[str]) -> None:
@@ -286,7 +285,7 @@ def test_removed_answers_are_asked_for_again_where_they_are_needed(
     before = ran.weights()
     shutil.rmtree(ran.base / "cache")
     assert len(reused(ran.go(tiny, CHAIN, *QUICK))) == 10
-    happened = ran.go(tiny, CHAIN, *QUICK, "seeds=[0, 1, 2]", until="distil")
+    happened = ran.go(tiny, CHAIN, *QUICK, "controls=[]", "seeds=[0, 2]", until="distil")
     assert not {"label", "assistants"} & reused(happened)
     after = ran.weights()
     assert {name: after[name] for name in before} == before

@@ -64,7 +64,7 @@ def weights_of(context: Context, job: Job) -> dict[str, Tensor]:
 
 def student_of(context: Context, job: Job) -> nn.Module:
     """The trained module as it ships, in eval mode."""
-    module = _untrained(context, job)
+    module = untrained(context, job)
     module.load_state_dict(weights_of(context, job))
     return module.eval()
 
@@ -93,7 +93,7 @@ def started(
     )
 
 
-def _untrained(context: Context, job: Job) -> nn.Module:
+def untrained(context: Context, job: Job) -> nn.Module:
     """What ships before it is trained: what a method adds to the student is shaped by student and teacher."""
     arm = arm_of(context.recipe, job)
     if not arm.method.grows:

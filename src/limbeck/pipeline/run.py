@@ -10,12 +10,15 @@ from typing import Any
 
 from limbeck.errors import GateError
 from limbeck.files import read_json
+from limbeck.models.object import ObjectModel
+from limbeck.pipeline.answering import untrained
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event
 from limbeck.pipeline.folder import RunFolder, existing
 from limbeck.pipeline.objects import Factory, Objects
 from limbeck.pipeline.serving import Prediction, Served, served
 from limbeck.pipeline.stages import check_stage, run_stages
+from limbeck.pipeline.students import trained
 from limbeck.recipe import Recipe, dump
 from limbeck.reports import Report
 
@@ -36,7 +39,7 @@ class Run:
     @cached_property
     def student(self) -> Served:
         """The shipped student: raw samples in, answers out."""
-        return served(self.folder.path, build=self.build)
+        return served(self.folder.path, build=self.build or _grown(self.folder))
 
     def predict(self, raw: Any) -> list[Prediction]:
         """The shipped student's answers for raw samples; see :meth:`Served.predict`."""
@@ -81,6 +84,14 @@ def opened(out: Path, *, build: Factory | None = None) -> Run:
         UserError: If there is none.
     """
     return Run(existing(out), build)
+
+
+def _grown(folder: RunFolder) -> Factory | None:
+    """Builds what ships where a method added to the student: from the recipe, its data and its teacher."""
+    context = Context.reopened(folder)
+    if not context.recipe.method.grows or isinstance(context.recipe.student.model, ObjectModel):
+        return None
+    return lambda: untrained(context, trained(context, "student").best)
 
 
 def _gate(context: Context) -> None:
