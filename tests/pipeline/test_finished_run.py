@@ -52,8 +52,8 @@ def test_every_arm_has_every_seed_and_no_checkpoint_is_left(run: Run) -> None:
 
 def test_the_log_has_a_line_for_every_last_step(run: Run) -> None:
     lines = run.folder.metrics.read_text().splitlines()
-    for arm in ARMS:
-        assert any(f'"{arm}.choice0.seed1", "step": 24' in line for line in lines)
+    for job, step in (("teacher.choice0.seed0", 40), *((f"{arm}.choice0.seed1", 24) for arm in ARMS)):
+        assert any(f'"{job}", "step": {step}' in line for line in lines)
 
 
 def test_the_report_agrees_with_the_trainings(run: Run) -> None:

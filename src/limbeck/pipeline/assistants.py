@@ -8,14 +8,14 @@ from typing import Any
 from limbeck.pipeline.arms import TEACHER, Job, assistant_arms, assistant_job
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
-from limbeck.pipeline.fit import FitResult, fit, result_of, settings_of
+from limbeck.pipeline.fit import FitResult, fit, logged, result_of, settings_of
 from limbeck.pipeline.label import ask
 
 
 def train_assistants(context: Context) -> Iterator[Event]:
     """Train each assistant on the answers of the one before it, and ask it for those that the next learns from."""
     for job in assistant_jobs(context):
-        yield from fit(context, str(job))
+        yield from logged(context, fit(context, str(job)))
         yield from ask(context, job.arm, stage="assistants")
         if (result := result_of(context, job)) is not None:
             yield Noted("assistants", f"{job.arm}: {result.validation:.4f} on validation data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -183,6 +183,15 @@ def _finish(state: TrainState, job: Job, key: str, place: Path) -> None:
     )
     write_json(place / "result.json", result.model_dump(mode="json"))
     remove_checkpoint(place / "checkpoint")
+
+
+def logged(context: Context, happening: Iterable[Event]) -> Iterator[Event]:
+    """The same events, a training's progress written down in ``metrics.jsonl`` as it passes."""
+    for event in happening:
+        if isinstance(event, Advanced):
+            losses = {name: round(value, 6) for name, value in event.losses.items()}
+            context.folder.log({"job": event.job, "step": event.done, "losses": losses})
+        yield event
 
 
 class _Window:

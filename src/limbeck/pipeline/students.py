@@ -11,8 +11,8 @@ from limbeck.models import Architecture, save_student
 from limbeck.pipeline.answering import student_of
 from limbeck.pipeline.arms import Arm, Job, student_arms
 from limbeck.pipeline.context import Context
-from limbeck.pipeline.events import Advanced, Event, Noted
-from limbeck.pipeline.fit import FitResult, fit, result_of
+from limbeck.pipeline.events import Event, Noted
+from limbeck.pipeline.fit import FitResult, fit, logged, result_of
 from limbeck.pipeline.pool import Pool
 from limbeck.recipe.schema import Recipe
 
@@ -131,7 +131,7 @@ def _result(context: Context, job: Job) -> FitResult:
 
 def _in_turn(context: Context, arms: Sequence[Arm]) -> Iterator[Event]:
     while jobs := open_jobs(context, arms):
-        yield from fit(context, str(jobs[0]))
+        yield from logged(context, fit(context, str(jobs[0])))
 
 
 def _side_by_side(context: Context, arms: Sequence[Arm]) -> Iterator[Event]:
@@ -152,8 +152,7 @@ def _side_by_side(context: Context, arms: Sequence[Arm]) -> Iterator[Event]:
                     _refuse_foreign(context, Job.parse(reply))
                     jobs = open_jobs(context, arms)
                 else:
-                    _log(context, reply)
-                    yield reply
+                    yield from logged(context, [reply])
 
 
 def _refuse_foreign(context: Context, job: Job) -> None:
@@ -163,9 +162,3 @@ def _refuse_foreign(context: Context, job: Job) -> None:
             f"{job} was trained from other inputs than this run began with: code, data or weights were changed while "
             "it ran. Run the same command again; what is still valid is kept."
         )
-
-
-def _log(context: Context, event: Event) -> None:
-    if isinstance(event, Advanced):
-        losses = {name: round(value, 6) for name, value in event.losses.items()}
-        context.folder.log({"job": event.job, "step": event.done, "losses": losses})

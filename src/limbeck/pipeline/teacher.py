@@ -13,7 +13,7 @@ from limbeck.pipeline.answering import student_of
 from limbeck.pipeline.arms import TEACHER, Job
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
-from limbeck.pipeline.fit import fit, fit_key, result_of
+from limbeck.pipeline.fit import fit, fit_key, logged, result_of
 from limbeck.pipeline.objects import identity
 from limbeck.pipeline.predict import accuracy_of
 from limbeck.types import ABSENT
@@ -30,7 +30,7 @@ def prepare_teacher(context: Context) -> Iterator[Event]:
     folder = context.folder.path / "teacher"
     module = given_teacher(context)
     if module is None:
-        yield from fit(context, str(TEACHER_JOB))
+        yield from logged(context, fit(context, str(TEACHER_JOB)))
         module = student_of(context, TEACHER_JOB)
     else:
         check_answers(module.eval(), context.shape, len(context.classes), owner="the teacher")
