@@ -132,6 +132,7 @@ def test_a_chain_is_one_distillation_after_another(chained: Ran, tiny: str, tmp_
         assert ran.key("student.choice0.seed0") == chained.key(linked)
 
 
+@pytest.mark.long
 def test_a_student_that_sees_other_views_asks_its_assistant_about_them(
     chained: Ran, tiny: str, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_student_that_sees_other_views_asks_its_assistant_about_them(
     assert not list(whole.base.glob("cache/targets/*/answers.bin"))
 
 
+@pytest.mark.long
 def test_the_direct_control_is_the_student_of_a_run_without_assistants(chained: Ran, quick: Any) -> None:
     with_them, without = chained.weights(), quick.weights()
     for seed in (0, 1):
@@ -259,6 +261,7 @@ def test_the_same_command_again_does_nothing(
     assert not begun
 
 
+@pytest.mark.long
 def test_another_last_assistant_trains_it_and_the_student_alone(
     chained: Ran, tiny: str, tmp_path: Path, begun: list[str]
 ) -> None:
@@ -271,6 +274,7 @@ def test_another_last_assistant_trains_it_and_the_student_alone(
     assert begun == [*JOBS, "student.choice0.seed0"]
 
 
+@pytest.mark.long
 def test_another_seed_trains_no_assistant(chained: Ran, tiny: str, tmp_path: Path, begun: list[str]) -> None:
     ran = chained.copy(tmp_path)
     happened = ran.go(tiny, CHAIN, *QUICK, "seeds=[0, 1, 2]", until="distil")
@@ -278,6 +282,7 @@ def test_another_seed_trains_no_assistant(chained: Ran, tiny: str, tmp_path: Pat
     assert set(begun) == {f"{arm}.choice0.seed2" for arm in ("no-teacher", "direct", "student")}
 
 
+@pytest.mark.long
 def test_removed_answers_are_asked_for_again_where_they_are_needed(
     chained: Ran, tiny: str, tmp_path: Path
 ) -> None:
@@ -320,7 +325,7 @@ def interrupted(ran: Ran, text: str, moment: int | None) -> int:
     return count
 
 
-@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.long)])
 def test_stopped_at_any_moment_it_goes_on_to_the_same_weights(stride: int, tiny: str, tmp_path: Path) -> None:
     base = Ran(tmp_path / "base")
     base.go(tiny, *SHORT, until="label")

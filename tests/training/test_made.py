@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import Arrays, Augmentation, Preprocessing, Stream
-from limbeck.errors import NonFiniteLossError, TeacherError
+from limbeck.errors import NonFiniteLossError, TeacherError, UserError
 from limbeck.models import state_digest
 from limbeck.training.inversion import Inversion, invert
 from limbeck.training.made import Made, collected
@@ -22,14 +22,14 @@ Maker = Callable[..., Iterator[Made]]
 SHAPE, CLASSES, SAMPLES = (2, 6, 6), 3, 12
 
 
-def inversion(teacher: nn.Module, **options: Any) -> Iterator[Made]:
+def inversion(teacher: nn.Module, *, samples: int = SAMPLES, **options: Any) -> Iterator[Made]:
     settings = Inversion(steps=4, batch_examples=6)
-    return invert(teacher, shape=SHAPE, classes=CLASSES, samples=SAMPLES, settings=settings, **options)
+    return invert(teacher, shape=SHAPE, classes=CLASSES, samples=samples, settings=settings, **options)
 
 
-def synthesis(teacher: nn.Module, **options: Any) -> Iterator[Made]:
+def synthesis(teacher: nn.Module, *, samples: int = SAMPLES, **options: Any) -> Iterator[Made]:
     settings = Synthesis(steps=6, warmup_steps=2, batch_examples=6, width=4, noise=3)
-    return synthesise(teacher, shape=SHAPE, classes=CLASSES, samples=SAMPLES, settings=settings, **options)
+    return synthesise(teacher, shape=SHAPE, classes=CLASSES, samples=samples, settings=settings, **options)
 
 
 every_maker = pytest.mark.parametrize("make", [inversion, synthesis])
@@ -111,6 +111,21 @@ def test_the_callers_random_numbers_go_on_undisturbed(
 def test_a_teacher_without_batchnorm_is_refused_before_the_first_step(make: Maker) -> None:
     with pytest.raises(TeacherError, match=r"no BatchNorm.*Distil on data"):
         make(nn.Sequential(nn.Flatten(), nn.Linear(72, 3)))
+
+
+@every_maker
+def test_fewer_than_one_a_class_are_refused(make: Maker, image_net: Callable[[], nn.Sequential]) -> None:
+    with pytest.raises(UserError, match="samples is 2, expected at least 3"):
+        make(image_net(), samples=2)
+
+
+@every_maker
+def test_a_callers_autocast_changes_nothing(make: Maker, image_net: Callable[[], nn.Sequential]) -> None:
+    teacher = image_net()
+    expected, _ = collected(make(teacher))
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = collected(make(teacher))
+    assert torch.equal(found, expected)
 
 
 @every_maker

@@ -14,7 +14,7 @@ from limbeck.losses.classification import cross_entropy
 from limbeck.losses.naturalness import roughness
 from limbeck.recipe.plan import Execution
 from limbeck.recipe.training import Cosine
-from limbeck.training.made import Made, checked
+from limbeck.training.made import Made, checked, refuse_too_few
 from limbeck.training.optimizer import set_learning_rate
 from limbeck.training.randomness import step_seed
 from limbeck.training.remembered import Remembered, remembered, weighted
@@ -95,11 +95,13 @@ def invert(
 
     Raises:
         TeacherError: If the teacher has no BatchNorm, or its module is not at hand.
+        UserError: If there are fewer samples than classes.
 
     References:
         Yin et al., `Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion
         <https://arxiv.org/abs/1912.08795>`_, 2020, section 3 (without the competition with a student).
     """
+    refuse_too_few(samples, classes=classes)
     asked = remembered(teacher, classes=classes, execution=execution or Execution())
     return _batches(asked, shape, samples, settings or Inversion(), bounds, seed)
 

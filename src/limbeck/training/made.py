@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from limbeck.errors import NonFiniteLossError
+from limbeck.errors import NonFiniteLossError, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,18 @@ def collected(steps: Iterable[Made]) -> tuple[Float[Tensor, "samples ..."], Int[
     finished = [(step.inputs, step.labels) for step in steps if len(step.labels)]
     inputs, labels = zip(*finished, strict=True)
     return torch.cat(inputs), torch.cat(labels)
+
+
+def refuse_too_few(samples: int, *, classes: int) -> None:
+    """Refuse a number of inputs that leaves a class without any.
+
+    Raises:
+        UserError: If there are fewer than classes.
+    """
+    if samples < classes:
+        raise UserError(
+            f"samples is {samples}, expected at least {classes}, one for each class of the teacher. Ask for more."
+        )
 
 
 def checked(terms: Mapping[str, Tensor], number: int, steps: int) -> dict[str, Tensor]:

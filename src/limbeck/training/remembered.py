@@ -58,8 +58,9 @@ class Remembered:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """A block with the plan's threads and with gradients, whatever the caller has switched off."""
-        with threads(self.execution.threads), torch.enable_grad():
+        """A block with the plan's threads and with gradients, whatever the caller has switched on or off."""
+        plain = torch.autocast(self.device.type, enabled=False)
+        with threads(self.execution.threads), torch.enable_grad(), plain:
             yield
 
     def _gap(self, layer: str, features: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from limbeck.errors import UserError
 from limbeck.losses.classification import cross_entropy
 from limbeck.recipe.plan import Execution
 from limbeck.training.generator import Generator
-from limbeck.training.made import Made, checked
+from limbeck.training.made import Made, checked, refuse_too_few
 from limbeck.training.randomness import drawing, step_seed
 from limbeck.training.remembered import Remembered, remembered, weighted
 from limbeck.training.terms import summed
@@ -97,7 +97,7 @@ def synthesise(
 
     Raises:
         TeacherError: If the teacher has no BatchNorm, or its module is not at hand.
-        UserError: If the steps cannot give so many inputs.
+        UserError: If the steps cannot give so many inputs, or there are fewer than classes.
 
     References:
         Chen et al., `Data-Free Learning of Student Networks <https://arxiv.org/abs/1904.01186>`_, 2019 (DAFL).
@@ -105,6 +105,7 @@ def synthesise(
         Fang et al., `Contrastive Model Inversion for Data-Free Knowledge Distillation
         <https://arxiv.org/abs/2105.08584>`_, 2021 (the pool that grows while the generator learns).
     """
+    refuse_too_few(samples, classes=classes)
     chosen = settings or Synthesis()
     most = chosen.batch_examples * (chosen.steps - chosen.warmup_steps)
     if samples > most:
