@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 hypothesis.settings.register_profile(
     "limbeck",
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(hypothesis.HealthCheck),

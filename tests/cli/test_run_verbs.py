@@ -62,8 +62,9 @@ def test_run_ends_with_a_table_and_the_page(tmp_path: Path) -> None:
 
 
 def test_a_gate_that_is_missed_ends_with_one_after_everything_is_written(tmp_path: Path) -> None:
-    result = limbeck("run", "verbs.yaml", "--set", "gate.retention=1.5")
+    result = limbeck("run", "verbs.yaml", "--set", "gate.retention=1.5", "--json")
     assert result.exit_code == 1
+    assert json.loads(result.stdout)["gate"] == {"retention": 1.5, "passed": False}
     last = result.stderr.splitlines()[-1]
     assert last.startswith("gate.retention asks for at least 1.5; the interval's lower end is ")
     assert (tmp_path / "runs/verbs/report.html").exists()
@@ -75,8 +76,10 @@ def test_a_gate_that_is_missed_ends_with_one_after_everything_is_written(tmp_pat
 
 
 def test_until_stops_after_a_stage_and_refuses_an_unknown_one(tmp_path: Path) -> None:
-    assert limbeck("run", "verbs.yaml", "--until", "teacher").exit_code == 0
+    result = limbeck("run", "verbs.yaml", "--until", "teacher", "--json")
+    assert result.exit_code == 0
     stages = json.loads((tmp_path / "runs/verbs/run.json").read_text())["stages"]
+    assert json.loads(result.stdout) == stages
     assert list(stages) == ["check", "plan", "teacher"]
     wrong = limbeck("run", "verbs.yaml", "--until", "lable")
     assert wrong.exit_code == 2

@@ -43,6 +43,9 @@ def test_a_store_is_listed_inspected_and_verified_by_the_start_of_its_name(store
     assert store.name in targets("list").stdout
     shown = json.loads(targets("inspect", store.name[:6], "--json").stdout)
     assert (shown["held"], shown["complete"]) == (30, True)
+    plain = targets("inspect", store.name).stdout
+    assert shown["teacher"] == "Linear"
+    assert all(part in plain for part in ("Linear", shown["data"], shown["key"]["teacher"]))
     assert "checksum is right" in targets("verify", store.name).stdout
 
 
@@ -57,6 +60,9 @@ def test_damage_is_the_exit_code_of_verify_and_inspect(store: Path) -> None:
 
 def test_remove_asks_first(store: Path) -> None:
     assert "Nothing is deleted" in targets("remove", store.name, keys="n\n").stdout
+    unanswered = targets("remove", store.name, keys="")
+    assert unanswered.exit_code == 2
+    assert "add --yes" in unanswered.stderr
     assert store.exists()
     assert targets("remove", store.name, "--yes").exit_code == 0
     assert not store.exists()

@@ -18,6 +18,14 @@ from limbeck.types import ABSENT, Batch, digest
 
 pytestmark = pytest.mark.filterwarnings("ignore:standardise takes:UserWarning")  # the nets have five classes
 every_method = pytest.mark.parametrize("name", METHODS)
+every_method_trained = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if number % 2 else [])
+        for number, name in enumerate(METHODS)
+    ],
+)
+"""What trains takes longest: every other method in the short tests, all in the long matrix."""
 OTHER: Mapping[str, Mapping[str, Any]] = {
     "ce": {"weight": 0.5, "label_smoothing": 0.1},
     "kd": {"weight": 0.5, "temperature": 4.0},
@@ -261,7 +269,7 @@ def test_a_batch_without_units_costs_nothing(name: str, case) -> None:
     assert torch.isfinite(total(terms, {term: torch.tensor(0.0) for term in terms}))
 
 
-@every_method
+@every_method_trained
 def test_trains_what_it_should_and_nothing_else(name: str, run) -> None:
     state = run.start(METHODS[name]())
     module = run.teacher(state.method).offer.module
@@ -275,7 +283,7 @@ def test_trains_what_it_should_and_nothing_else(name: str, run) -> None:
     assert {key for key, value in after.items() if torch.equal(value, before[key])} == set()
 
 
-@every_method
+@every_method_trained
 def test_a_resumed_training_is_the_uninterrupted_one(name: str, run) -> None:
     whole, half = run.start(METHODS[name]()), run.start(METHODS[name]())
     run.go(whole, steps=4)
@@ -291,7 +299,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(name: str, run) -> None:
         assert state_digest(again.connectors) == state_digest(whole.connectors)
 
 
-@every_method
+@every_method_trained
 def test_ships_the_student_alone_unless_it_says_that_it_grows(name: str, run) -> None:
     state = run.start(METHODS[name]())
     shipped = state.method.deploy(state.student, state.connectors)

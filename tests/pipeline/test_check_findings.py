@@ -114,3 +114,18 @@ def test_the_command_prints_findings_as_json(limbeck: Any, recipe: Path) -> None
     assert subjects[-1] == "cost"
     plain = limbeck("check", str(recipe), "--set", QUICK[0]).stdout.splitlines()
     assert [line.split(":")[0].split()[-1] for line in plain] == subjects
+
+
+def test_a_teacher_that_answers_with_probabilities_is_warned_of(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sure.py").write_text(
+        "from torch import nn\n"
+        "def logits(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+        "def chances(): return nn.Sequential(logits(), nn.Softmax(1))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, warned in (("logits", False), ("chances", True)):
+        given = "teacher={model: {python: 'sure:" + name + "'}, pretrained: true}"
+        assert any("Take the softmax away" in text for text in found(recipe, given)["teacher"]) == warned

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import limbeck as lb
 
@@ -50,6 +51,7 @@ def test_moved_inner_layers_are_warned_of(recipe: Path, limbeck: Any) -> None:
     assert "set teacher.view: same" in result.output
 
 
+@pytest.mark.long
 def test_what_ships_is_measured_counted_and_loaded_with_what_the_method_adds(
     recipe: Path, tmp_path: Path, limbeck: Any, in_turn: None
 ) -> None:

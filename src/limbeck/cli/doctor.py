@@ -73,7 +73,9 @@ def _threads() -> Iterator[Check]:
             "OMP_WAIT_POLICY", "note", f"{policy or 'not set'}; passive is faster with several processes"
         )
     if threads := os.environ.get("OMP_NUM_THREADS"):
-        yield Check("OMP_NUM_THREADS", "note", f"{threads}; limits what the plan can choose")
+        yield Check(
+            "OMP_NUM_THREADS", "note", f"{threads}; the plan measures 1 and all usable cores whatever it says"
+        )
 
 
 def _dynamic() -> Check:

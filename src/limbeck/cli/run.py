@@ -11,6 +11,8 @@ import typer
 from limbeck.cli.options import Json, Out, Overrides, RecipeFile, folder_for
 from limbeck.cli.results import show
 from limbeck.cli.watching import watch
+from limbeck.errors import GateError
+from limbeck.pipeline.folder import existing
 from limbeck.pipeline.run import events, opened
 from limbeck.recipe import load
 
@@ -23,9 +25,15 @@ def run(
     """Run a recipe: teacher, answers, baseline, student, evaluation, export, report. Goes on where it stopped."""
     whole = load(recipe, overrides=tuple(set_ or ()))
     place = folder_for(whole, out)
-    watch(events(whole, place, until=until))
+    try:
+        watch(events(whole, place, until=until))
+    except GateError:
+        _finish(place, as_json=json_)  # the run is complete: its results are worth showing
+        raise
     if until is None:
         _finish(place, as_json=json_)
+    elif json_:
+        typer.echo(json.dumps(existing(place).stages(), indent=2))
 
 
 def _finish(place: Path, *, as_json: bool) -> None:

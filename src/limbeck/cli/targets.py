@@ -45,7 +45,8 @@ def inspect(store: Name, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(plain, indent=2))
     else:
-        lines = {name: value for name, value in plain.items() if name != "key"} | (plain["key"] or {})
+        lines = {name: value for name, value in plain.items() if name not in ("key", "problem")}
+        lines |= {f"key: {name}": value for name, value in (plain["key"] or {}).items()}
         typer.echo(table(("", ""), [(name, _shown(value)) for name, value in lines.items()]).strip())
     if found.problem:
         raise _damaged(found)
@@ -75,7 +76,7 @@ def remove(
     from limbeck.teachers.store import remove as delete
 
     path = _path(store)
-    if not yes and not typer.confirm(f"Delete {path}?", err=True):
+    if not yes and not _confirmed(path):
         typer.echo("Nothing is deleted.")
         return
     typer.echo(f"{path.name} is deleted; {size(delete(path))} are free.")
@@ -85,6 +86,15 @@ targets.command("list")(guarded(list_))
 targets.command("inspect")(guarded(inspect))
 targets.command("verify")(guarded(verify))
 targets.command("remove")(guarded(remove))
+
+
+def _confirmed(path: Path) -> bool:
+    from limbeck.errors import UserError
+
+    try:
+        return typer.confirm(f"Delete {path}?", err=True)
+    except typer.Abort as error:
+        raise UserError(f"{path.name} is not deleted: nobody said yes. Answer y, or add --yes.") from error
 
 
 def _row(found: Summary) -> tuple[str, ...]:

@@ -105,6 +105,13 @@ def _teacher(context: Context) -> Generator[Finding, None, LiveTeacher]:
         yield Finding("teacher", f"{text}, {accuracy:.4f} accuracy on validation data in this very pipeline")
         if sentence := weak(context, accuracy):
             yield Finding("teacher", sentence, "warning")
+        if bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3):
+            yield Finding(
+                "teacher",
+                "its answers are not negative and sum to 1, as probabilities do; expected logits. Take the softmax "
+                "away from its end",
+                "warning",
+            )
     return LiveTeacher(module, classes=len(context.classes), shape=context.shape)
 
 

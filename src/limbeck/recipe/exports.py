@@ -25,7 +25,8 @@ class Exports(Frozen):
     """Training samples, without their labels, that the ranges of int8 activations are measured on."""
 
     int8_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
-    """Least share of held-out samples on which the int8 file must choose the same class as the student."""
+    """Least share of held-out samples on which the int8 file must choose the same class as the student; it is refused
+    where it falls short by more than chance (2.5 %), so that a few samples do not decide."""
 
     fp32_error: PositiveFloat = 1e-4
     """Largest difference of a logit allowed in a fp32 file, times the largest logit where that is above 1."""
