@@ -13,18 +13,16 @@ from multiprocessing import get_context
 from typing import Any
 
 from benchmarks.scoreboard.board import tuned_choices, write_board
-from benchmarks.scoreboard.protocol import PAIRS, Bench
 from benchmarks.scoreboard.shards import Shard, ledger, shards, train_shard, write_down
 
 
 def main(minutes: float) -> None:
     """Train until everything is there or the time is up."""
     end = time.monotonic() + 60 * minutes
-    bench = Bench()
-    for pair in PAIRS.values():
-        bench.teacher(pair.teacher)
     workers = int(os.environ.get("WORKERS", len(os.sched_getaffinity(0))))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload(["benchmarks.scoreboard.shards"])  # imported once, not by each shard
+    with ProcessPoolExecutor(workers, mp_context=processes, max_tasks_per_child=1) as pool:
         running: dict[Future[dict[str, Any]], Shard] = {}
         while True:
             done = ledger()

@@ -51,7 +51,12 @@ def write_board() -> Path:
         },
     }  # fmt: skip
     return write(
-        "scoreboard", figures, command="make scoreboard", teachers=teachers, rows=rows, setting=setting()
+        "scoreboard",
+        figures,
+        command="make scoreboard",
+        teachers=teachers,
+        rows=rows,
+        setting={pair: setting(pair) for pair in PAIRS},
     )
 
 
@@ -111,7 +116,7 @@ def _planned() -> int:
 
 
 def _teacher_accuracy(bench: Bench, pair: str) -> float:
-    module = bench.teacher(PAIRS[pair].teacher).offer.module
+    module = bench.teacher(PAIRS[pair]).offer.module
     if module is None:
         raise RuntimeError(f"the teacher of {pair} has no module")
     return bench.accuracy(module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -26,14 +27,14 @@ from limbeck.types import digest
 
 LABELS: Final = 5000
 STEPS: Final = 600
-BATCH_EXAMPLES: Final = 128
-TEACHER_STEPS: Final = 3000
+BATCH_EXAMPLES: Final = 64
+TEACHER_BATCH_EXAMPLES: Final = 128
 EXECUTION: Final = Execution(precision="bf16", layout="channels_last", threads=1)
 EXACT: Final = Execution(threads=1)
 AUGMENTATION: Final = Augmentation(shift=2, flip=True)
 
 _CNN_OPTIMIZER: Final = SGD(learning_rate=0.1)
-_VIT_OPTIMIZER: Final = AdamW(learning_rate=2e-3, weight_decay=0.05)
+_VIT_OPTIMIZER: Final = AdamW(learning_rate=4e-3, weight_decay=0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,19 @@ class PairOfModels:
     """A teacher and a student."""
 
     teacher: Architecture
+    teacher_steps: int
     student: Architecture
 
 
+_CNN_TEACHER: Final = Residual(width=32, depth=1, stem_stride=2)
+_VIT_TEACHER: Final = ViT(width=64, depth=4, patch=4)
+_CNN_STUDENT: Final = Separable(width=16, depth=1)
+_VIT_STUDENT: Final = ViT(width=32, depth=3, patch=4)
+
 PAIRS: Final = {
-    "cnn-cnn": PairOfModels(Residual(width=32, depth=1, stem_stride=2), Separable(width=16, depth=1)),
-    "cnn-vit": PairOfModels(Residual(width=32, depth=1, stem_stride=2), ViT(width=32, depth=3, patch=4)),
-    "vit-cnn": PairOfModels(ViT(width=96, depth=4, patch=4), Separable(width=16, depth=1)),
+    "cnn-cnn": PairOfModels(_CNN_TEACHER, 3000, _CNN_STUDENT),
+    "cnn-vit": PairOfModels(_CNN_TEACHER, 3000, _VIT_STUDENT),
+    "vit-cnn": PairOfModels(_VIT_TEACHER, 8000, _CNN_STUDENT),
 }
 
 
@@ -61,7 +68,7 @@ class Outcome:
     seconds_per_epoch: float
     """CPU seconds for as many samples as have a label."""
     peak_mb: float
-    """Of the process, teacher and data included."""
+    """Resident memory of the process while it trained, teacher and data included."""
 
 
 class Bench:
@@ -82,16 +89,15 @@ class Bench:
         """Batches of the labelled samples alone, or of the whole pool for a teacher."""
         train_part = self.splits.train
         source = train_part if everything else train_part.subset(self.splits.labelled)
-        return Stream(
-            source, self.preprocessing, batch_examples=BATCH_EXAMPLES, seed=seed, augmentation=AUGMENTATION
-        )
+        batch = TEACHER_BATCH_EXAMPLES if everything else BATCH_EXAMPLES
+        return Stream(source, self.preprocessing, batch_examples=batch, seed=seed, augmentation=AUGMENTATION)
 
-    def teacher(self, model: Architecture, *, untrained: bool = False) -> LiveTeacher:
+    def teacher(self, pair: PairOfModels, *, untrained: bool = False) -> LiveTeacher:
         """The pair's teacher: trained on all labels once, and kept in the cache; or with random weights."""
         with drawing(0):
-            module = self.build(model)
+            module = self.build(pair.teacher)
         if not untrained:
-            module.load_state_dict(load_file(_trained_teacher(self, model)))
+            module.load_state_dict(load_file(_trained_teacher(self, pair)))
         return LiveTeacher(module, classes=self.classes, shape=self.shape, layout=torch.channels_last)
 
     def accuracy(self, module: nn.Module) -> float:
@@ -100,11 +106,11 @@ class Bench:
         return float((answers.argmax(1) == self.splits.validation.labels).double().mean())
 
 
-def training_of(model: Architecture, steps: int) -> Training:
+def training_of(model: Architecture, steps: int, batch_examples: int) -> Training:
     """The same for every method: only the optimizer follows the family of the student."""
     optimizer = _VIT_OPTIMIZER if isinstance(model, ViT) else _CNN_OPTIMIZER
     return Training(
-        steps=steps, batch_examples=BATCH_EXAMPLES, optimizer=optimizer, schedule=OneCycle(), clip=5.0
+        steps=steps, batch_examples=batch_examples, optimizer=optimizer, schedule=OneCycle(), clip=5.0
     )
 
 
@@ -115,16 +121,18 @@ def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untraine
     validation data more often than another.
     """
     torch.set_num_threads(1)
-    teacher = bench.teacher(pair.teacher, untrained=untrained)
+    teacher = bench.teacher(pair, untrained=untrained)
     stream = bench.stream(seed=seed)
+    training = training_of(pair.student, STEPS, BATCH_EXAMPLES)
+    _forget_peak()
     state = start(
         lambda: bench.build(pair.student), method, teacher, stream,
-        training=training_of(pair.student, STEPS), execution=EXECUTION, seed=seed, teacher_view="same",
+        training=training, execution=EXECUTION, seed=seed, teacher_view="same",
     )  # fmt: skip
     began = time.process_time()
     for _ in train(state, stream, teacher, execution=EXECUTION, teacher_view="same"):
         pass
-    spent = time.process_time() - began
+    spent, peak = time.process_time() - began, _peak_mb()
     shipped = state.method.deploy(state.student, state.connectors).eval()
     test = bench.splits.test
     right = (logits_of(shipped, test, bench.preprocessing, EXACT).argmax(1) == test.labels).numpy()
@@ -132,44 +140,62 @@ def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untraine
         validation=bench.accuracy(shipped),
         right=right,
         seconds_per_epoch=spent * LABELS / (STEPS * BATCH_EXAMPLES),
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_mb=peak,
     )
 
 
-def setting() -> dict[str, Any]:
-    """The protocol as plain data, for the record."""
+def _forget_peak() -> None:
+    """Start the kernel's count of the most resident memory anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else float("nan")
+
+
+def setting(pair: str) -> dict[str, Any]:
+    """The protocol of one pair as plain data, for the record and the keys of its shards."""
+    models = PAIRS[pair]
     return {
         "labels": LABELS,
         "steps": STEPS,
         "batch_examples": BATCH_EXAMPLES,
-        "teacher_steps": TEACHER_STEPS,
         "teacher_labels": "all 55,000",
         "teacher_view": "same",
         "augmentation": AUGMENTATION.model_dump(mode="json"),
         "execution": EXECUTION.model_dump(mode="json"),
-        "pairs": {
-            name: {
-                "teacher": pair.teacher.model_dump(mode="json"),
-                "student": pair.student.model_dump(mode="json"),
-                "training": training_of(pair.student, STEPS).model_dump(mode="json"),
-            }
-            for name, pair in PAIRS.items()
-        },
+        "teacher": models.teacher.model_dump(mode="json"),
+        "teacher_training": _teacher_training(models).model_dump(mode="json"),
+        "student": models.student.model_dump(mode="json"),
+        "student_training": training_of(models.student, STEPS, BATCH_EXAMPLES).model_dump(mode="json"),
     }
 
 
-def _trained_teacher(bench: Bench, model: Architecture) -> Path:
-    """Where the weights of a trained teacher lie; trains it where nobody has."""
-    training = training_of(model, TEACHER_STEPS)
-    key = digest([model.model_dump(mode="json"), training.model_dump(mode="json"), torch.__version__])
+def _teacher_training(pair: PairOfModels) -> Training:
+    return training_of(pair.teacher, pair.teacher_steps, TEACHER_BATCH_EXAMPLES)
+
+
+def _trained_teacher(bench: Bench, pair: PairOfModels) -> Path:
+    """Where the weights of a trained teacher lie; trains it where nobody has, while others wait."""
+    training = _teacher_training(pair)
+    key = digest([pair.teacher.model_dump(mode="json"), training.model_dump(mode="json"), torch.__version__])
     path = cache_home() / "scoreboard" / f"{key}.safetensors"
-    if not path.exists():
-        stream = bench.stream(seed=0, everything=True)
-        state = start(
-            lambda: bench.build(model), CE(), None, stream, training=training, execution=EXECUTION, seed=0
-        )
-        for _ in train(state, stream, None, execution=EXECUTION):
-            pass
-        weights = {name: value.contiguous() for name, value in state.student.state_dict().items()}
-        write_with(path, lambda beside: save_file(weights, beside))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            _train_teacher(bench, pair, training, path)
     return path
+
+
+def _train_teacher(bench: Bench, pair: PairOfModels, training: Training, path: Path) -> None:
+    stream = bench.stream(seed=0, everything=True)
+    state = start(
+        lambda: bench.build(pair.teacher), CE(), None, stream,
+        training=training, execution=EXECUTION, seed=0,
+    )  # fmt: skip
+    for _ in train(state, stream, None, execution=EXECUTION):
+        pass
+    weights = {name: value.contiguous() for name, value in state.student.state_dict().items()}
+    write_with(path, lambda beside: save_file(weights, beside))

@@ -51,7 +51,7 @@ class Shard:
     def key(self) -> str:
         """Changes with whatever changes the result."""
         method = self.method.model_dump(mode="json")
-        facts = [method, self.pair, self.column == "random-teacher", self.seed, setting()]
+        facts = [method, self.pair, self.column == "random-teacher", self.seed, setting(self.pair)]
         return digest(facts)
 
 
