@@ -64,7 +64,7 @@ def main() -> None:
         for size in shape:
             flat *= size
         teacher = LiveTeacher(_Linear(flat, classes), classes=classes, shape=shape)
-        key = store_key(teacher, splits.train, preprocessing, dtype=recipe.teacher.dtype)
+        key = store_key(teacher, splits.train, preprocessing, keep=recipe.teacher.dtype)
         for _ in label(teacher, splits.train, preprocessing, key, batch_examples=512, cache=Path(cache)):
             pass
         stored = StoredTeacher(Store.open(targets_home(Path(cache)) / key.digest))

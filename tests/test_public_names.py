@@ -86,8 +86,9 @@ NAMES = {
         Ensemble LiveTeacher StoredTeacher as_teacher check_classes
     """,
     "limbeck.teachers.store": """
-        FixedViews Progress Store StoreKey Summary Verification differences inspect label list_stores
-        open_store remove store_key verify
+        Dense Embeddings Features FixedViews Keep KeptError Progress Sampled Store StoreKey Summary TopK
+        TopKSampled Values Verification differences inspect label list_stores open_store remove
+        store_key verify
     """,
     "limbeck.training": """
         Distilling Estimate Measured Step TrainState

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from limbeck.errors import TeacherError
+
 ABSENT: Final = -1
 """The label of a sample that has none."""
 
@@ -83,20 +85,90 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Outputs:
-    """What a model answers: logits, and the taps that were asked for."""
+class Few:
+    """Of how many classes an answer says something, where it does not say it of all; also, how many do."""
 
-    logits: Float[Tensor, "batch classes"]
+    likeliest: int = 0
+    """So many of the likeliest classes with their probabilities, and the mass of all others."""
+    draws: int = 0
+    """So many classes that were drawn: of all, or of the others where there are likeliest ones."""
+    draw_temperature: float = 1.0
+    """Of the distribution that was drawn from."""
+
+    def does_for(self, wanted: Few) -> bool:
+        """Whether an answer of this form holds what is wanted."""
+        drawn = wanted.draws == 0 or wanted.draw_temperature == self.draw_temperature
+        return drawn and wanted.likeliest <= self.likeliest and wanted.draws <= self.draws
+
+    def __str__(self) -> str:
+        heated = "" if self.draw_temperature == 1.0 else f" at a temperature of {self.draw_temperature:g}"
+        parts = [f"the {self.likeliest} likeliest classes"] if self.likeliest else []
+        parts += [f"{self.draws} drawn classes{heated}"] if self.draws else []
+        return " and ".join(parts) or "no class"
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """A distribution over many classes by a few of them: the likeliest ones, and classes drawn from the others."""
+
+    classes: Int[Tensor, "batch likeliest"]
+    """The likeliest classes, the likeliest first; none where all were drawn."""
+    log_probs: Float[Tensor, "batch likeliest"]
+    """Their log-probabilities (nats) among all classes, at temperature 1."""
+    tail: Float[Tensor, " batch"]
+    """The logarithm of the mass of all other classes; 0 where there are no likeliest ones."""
+    drawn: Int[Tensor, "batch draws"]
+    """Classes drawn from the others with replacement; none where only the likeliest are known."""
+    weights: Float[Tensor, "batch draws"]
+    """Of the draws: a sum over them of weight times anything is, on average, the others' expectation of it."""
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Sparse:
+        """The same with every tensor changed."""
+        parts = (self.classes, self.log_probs, self.tail, self.drawn, self.weights)
+        return Sparse(*map(change, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model answers, and the taps that were asked for. One of ``dense``, ``sparse`` and ``text`` is there."""
+
+    dense: Float[Tensor, "batch classes"] | None
+    """Logits; of a model without classes its numbers: predicted values, or an embedding."""
     taps: Mapping[str, Tensor] = field(default_factory=dict)
     ask: Callable[[Tensor], Outputs] | None = field(default=None, repr=False, compare=False)
     """Asks the same model about other inputs, as it was asked about these; none where that cannot be done."""
     pull: Callable[[Tensor], Tensor] | None = field(default=None, repr=False, compare=False)
     """The norm of the gradient, at the model's weights, of a number computed from these answers, whose graph is kept;
     none where that cannot be told."""
+    sparse: Sparse | None = None
+    """What is known of a few classes, where not of all."""
+    text: tuple[str, ...] | None = None
+    """What a model wrote, one text a row."""
+
+    @property
+    def logits(self) -> Float[Tensor, "batch classes"]:
+        """The dense answers.
+
+        Raises:
+            TeacherError: If there are none: who reads them must say so before, see ``Offer.few``.
+        """
+        if self.dense is None:
+            held = "text" if self.sparse is None else "a few classes of each answer"
+            raise TeacherError(
+                f"Whole logits are read, and these answers hold {held}. Label with a store that keeps logits."
+            )
+        return self.dense
+
+    @property
+    def device(self) -> torch.device:
+        """Where the answers are."""
+        held = self.dense if self.sparse is None else self.sparse.tail
+        return torch.device("cpu") if held is None else held.device
 
     def __getitem__(self, rows: slice) -> Outputs:
         """The answers for some of the rows."""
-        return self._each(lambda tensor: tensor[rows])
+        text = None if self.text is None else self.text[rows]
+        return replace(self._each(lambda tensor: tensor[rows]), text=text)
 
     def detach(self) -> Outputs:
         """The same answers, cut from the graph that made them."""
@@ -107,8 +179,12 @@ class Outputs:
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Outputs:
-        taps = {name: change(tap) for name, tap in self.taps.items()}
-        return Outputs(change(self.logits), taps, ask=self.ask, pull=self.pull)
+        return replace(
+            self,
+            dense=None if self.dense is None else change(self.dense),
+            taps={name: change(tap) for name, tap in self.taps.items()},
+            sparse=None if self.sparse is None else self.sparse.each(change),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +194,8 @@ class Offer:
     classes: int
     taps: tuple[str, ...] = ()
     """Inner layers that its answers hold."""
+    few: Few | None = None
+    """Of how many classes its answers say something; none where they are whole."""
     reads_inputs: bool = True
     """False for a stored teacher, which needs only ids and views."""
     module: nn.Module | None = None

@@ -86,7 +86,7 @@ def two_views() -> FixedViews:
 
 @pytest.fixture
 def key(teacher: Counting, pool: Arrays, preprocessing: Preprocessing) -> StoreKey:
-    return store_key(teacher, pool, preprocessing, dtype="float32")
+    return store_key(teacher, pool, preprocessing, keep="float32")
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_it_needs_inputs_as_soon_as_one_of_them_does(
     teacher: Any, other_teacher: Any, pool: Arrays, preprocessing: Preprocessing, batch: Batch,
     fill: Callable[..., Store],
 ) -> None:  # fmt: skip
-    keys = [store_key(one, pool, preprocessing, dtype="float32") for one in (teacher, other_teacher)]
+    keys = [store_key(one, pool, preprocessing, keep="float32") for one in (teacher, other_teacher)]
     stored = [
         StoredTeacher(fill(key, teacher=one)) for key, one in zip(keys, (teacher, other_teacher), strict=True)
     ]
@@ -114,7 +114,7 @@ def test_its_answers_can_be_stored_as_any_teachers(
     fill: Callable[..., Store],
 ) -> None:
     ensemble = Ensemble(members)
-    key = store_key(ensemble, pool, preprocessing, dtype="float32")
+    key = store_key(ensemble, pool, preprocessing, keep="float32")
     stored = StoredTeacher(fill(key, teacher=ensemble))
     assert stored.digest == ensemble.digest
     torch.testing.assert_close(stored(batch).logits, ensemble(batch).logits)

@@ -32,7 +32,7 @@ def test_fp32_answers_equal_the_live_ones_bit_for_bit(pool, preprocessing, teach
 
 
 def test_each_fixed_view_has_the_answers_to_that_view(pool, preprocessing, teacher, two_views, fill):
-    stored = StoredTeacher(fill(store_key(teacher, pool, preprocessing, view=two_views, dtype="float32")))
+    stored = StoredTeacher(fill(store_key(teacher, pool, preprocessing, view=two_views, keep="float32")))
     seen = []
     for view in (0, 1):
         for batch in _blocks(pool, preprocessing, view):
@@ -46,7 +46,7 @@ def test_each_fixed_view_has_the_answers_to_that_view(pool, preprocessing, teach
 
 
 def test_float16_answers_are_the_live_ones_rounded(pool, preprocessing, teacher, fill):
-    stored = StoredTeacher(fill(store_key(teacher, pool, preprocessing, dtype="float16")))
+    stored = StoredTeacher(fill(store_key(teacher, pool, preprocessing, keep="float16")))
     for batch in _blocks(pool, preprocessing):
         assert torch.equal(stored(batch).logits, teacher(batch).logits.half().float())
         assert stored(batch).logits.dtype == torch.float32

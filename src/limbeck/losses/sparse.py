@@ -28,6 +28,8 @@ def top_k_kl(
     student_logits: Float[Tensor, "*batch classes"],
     classes: Int[Tensor, "*batch k"],
     log_probs: Float[Tensor, "*batch k"],
+    *,
+    tail: Float[Tensor, "*batch"] | None = None,
 ) -> Float[Tensor, "*batch"]:
     r"""KL divergence of the student from the teacher over the kept classes and one bucket for all others.
 
@@ -44,6 +46,8 @@ def top_k_kl(
         log_probs: Their natural logarithms at temperature 1, ``-inf`` for a class that is not there. Where they
             sum to more than 1 by rounding, the tail is empty and they are normalised. Gradients flow into
             both sides.
+        tail: The logarithm of the mass of all other classes, ``-inf`` where there are none. By default what the
+            kept ones leave of 1, which is lost where they sum to almost 1 and are rounded.
 
     Returns:
         One number (nats) per example, not negative but for rounding: 0 where the two agree on the buckets,
@@ -53,11 +57,24 @@ def top_k_kl(
         Anshumann et al., `Sparse Logit Sampling: Accelerating Knowledge Distillation in LLMs
         <https://arxiv.org/abs/2503.16870>`_, 2025 (why keeping the top k alone is biased).
     """
-    student = _buckets(wide(student_logits), classes.long())
+    student = buckets(wide(student_logits), classes.long())
     kept = wide(log_probs)
-    tail = _log_complement(kept.logsumexp(-1, keepdim=True))
-    feigned = student[..., -1:].isneginf() & (tail < math.log(_ROUNDING))
-    return forward_kl(student, torch.cat([kept, tail.masked_fill(feigned, -torch.inf)], -1))
+    others = _log_complement(kept.logsumexp(-1, keepdim=True)) if tail is None else wide(tail)[..., None]
+    feigned = student[..., -1:].isneginf() & (others < math.log(_ROUNDING))
+    return forward_kl(student, torch.cat([kept, others.masked_fill(feigned, -torch.inf)], -1))
+
+
+def fewer(
+    log_probs: Float[Tensor, "*batch k"], tail: Float[Tensor, "*batch"], k: int
+) -> tuple[Float[Tensor, "*batch fewer"], Float[Tensor, "*batch"]]:
+    """The first ``k`` of the kept log-probabilities, and a tail into which the others have gone.
+
+    Args:
+        log_probs: Of the kept classes, the likeliest first.
+        tail: The logarithm of the mass of all other classes.
+        k: How many to keep; as many as there are, or fewer.
+    """
+    return log_probs[..., :k], torch.cat([log_probs[..., k:], tail[..., None]], -1).logsumexp(-1)
 
 
 def top_k_of(
@@ -143,8 +160,15 @@ def sampled_targets(
     return classes, (log_p.gather(-1, classes) - log_r.gather(-1, classes)).softmax(-1)
 
 
-def _buckets(logits: Tensor, classes: Tensor) -> Tensor:
-    """The logits of some classes, and one for all others together: no mass is ever taken as 1 less another."""
+def buckets(
+    logits: Float[Tensor, "*batch classes"], classes: Int[Tensor, "*batch k"]
+) -> Float[Tensor, "*batch k_and_tail"]:
+    """The logits of some classes, and one for all others together: no mass is ever taken as 1 less another.
+
+    Args:
+        logits: Unnormalised scores, or log-probabilities.
+        classes: The numbers of some classes, each at most once per row.
+    """
     others = logits.scatter(-1, classes, -torch.inf)
     empty = others.detach().amax(-1, keepdim=True).isneginf()
     tail = others.masked_fill_(empty, 0.0).logsumexp(-1, keepdim=True)  # has no gradient where all is -inf

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.methods.base import Method, Reads, Traced
 from limbeck.taps import Layer
-from limbeck.types import Batch, Outputs, Terms
+from limbeck.types import Batch, Few, Outputs, Terms
 
 Value = TypeVar("Value")
 
@@ -47,6 +47,7 @@ class Sum(Method):
             coupled=any(reads.coupled for reads in each),
             student_taps=tuple(dict.fromkeys(name for reads in each for name in reads.student_taps)),
             teacher_taps=tuple(dict.fromkeys(name for reads in each for name in reads.teacher_taps)),
+            few=_few([reads.few for reads in each if reads.teacher]),
         )
 
     @property
@@ -92,6 +93,15 @@ def plus(first: Method, second: Method) -> Sum:
 def parts(method: Method) -> tuple[Method, ...]:
     """The methods that a sum consists of, or the method itself."""
     return method.methods if isinstance(method, Sum) else (method,)
+
+
+def _few(each: Sequence[Few | None]) -> Few | None:
+    """What does for all parts that ask the teacher; none where one of them needs whole logits, or nobody asks."""
+    known = [few for few in each if few is not None]
+    temperatures = {few.draw_temperature for few in known if few.draws}
+    if not known or len(known) < len(each) or len(temperatures) > 1:
+        return None
+    return Few(max(few.likeliest for few in known), max(few.draws for few in known), *(temperatures or {1.0}))
 
 
 def _own(state: nn.Module | None, place: int) -> nn.Module | None:

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from limbeck.errors import MethodError
-from limbeck.methods.base import Traced, total
+from limbeck.methods.base import Reads, Traced, total
 from limbeck.methods.ce import CE
 from limbeck.methods.clock import Clock
 from limbeck.methods.kd import KD
@@ -44,6 +44,10 @@ class Balance(Modifier):
     """Steps between two measurements; the first step has the first."""
     memory: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """How much of the average over the earlier measurements is kept at the next one; 0 keeps none."""
+
+    @property
+    def reads(self) -> Reads:
+        return self.of.reads  # the terms alone are changed, so few classes do where they do for the terms
 
     def remembers(self, traced: Traced) -> nn.Module:
         names = list(self.of.weights(traced.teacher, traced.batch))

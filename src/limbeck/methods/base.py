@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import MethodError
 from limbeck.taps import Layer
-from limbeck.types import Batch, Frozen, Outputs, Pool, Terms
+from limbeck.types import Batch, Few, Frozen, Outputs, Pool, Terms
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -36,6 +36,8 @@ class Reads:
     """Places in the student that it reads, beside the logits."""
     teacher_taps: tuple[str, ...] = ()
     """Places in the teacher."""
+    few: Few | None = None
+    """Of how many classes the teacher's answers must say something; none where it needs whole logits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import MethodError
 from limbeck.losses.hint import squared_hint
-from limbeck.methods.base import Traced, Weight, answered
+from limbeck.methods.base import Reads, Traced, Weight, answered
 from limbeck.methods.connectors import connector
 from limbeck.methods.pairs import PairedMethod, Pairs
 from limbeck.methods.states import kept
@@ -44,6 +45,10 @@ class HeadRegression(PairedMethod):
 
     logit_weight: Weight = 1.0
     """Of the difference of the logits that the teacher's head makes."""
+
+    @property
+    def reads(self) -> Reads:
+        return replace(super().reads, few=None)  # its second term compares whole logits
 
     def init(self, traced: Traced) -> nn.Module | None:
         place = self.named[0].teacher

@@ -16,7 +16,7 @@ from limbeck.methods.base import Method, Reads, Traced, answered
 from limbeck.methods.connectors import Kind, connector
 from limbeck.methods.states import kept
 from limbeck.taps import Layer, attention, by_depth, paired_stages, penultimate, places
-from limbeck.types import Batch, Frozen, Outputs, Term, Terms
+from limbeck.types import Batch, Few, Frozen, Outputs, Term, Terms
 
 
 class Pair(Frozen):
@@ -57,6 +57,7 @@ class PairedMethod(Method):
             teacher=True,
             labels="none",
             inside=True,
+            few=Few(),
             student_taps=tuple(dict.fromkeys(pair.student for pair in named)),
             teacher_taps=tuple(dict.fromkeys(pair.teacher for pair in named)),
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.losses import cross_entropy
 from limbeck.methods.base import Method, Reads, answered
-from limbeck.types import Batch, Outputs, Term, Terms
+from limbeck.types import Batch, Few, Outputs, Term, Terms
 
 
 class PseudoLabel(Method):
@@ -23,11 +23,15 @@ class PseudoLabel(Method):
 
     @property
     def reads(self) -> Reads:
-        return Reads(teacher=True, labels="none")
+        return Reads(teacher=True, labels="none", few=Few(likeliest=1))
 
     def weights(self, teacher: Outputs | None, batch: Batch) -> Mapping[str, Tensor]:
         return {"pseudo-label": torch.ones(len(batch), device=batch.labels.device)}
 
     def loss(self, student: Outputs, teacher: Outputs | None, batch: Batch, state: nn.Module | None) -> Terms:
-        values = cross_entropy(student.logits, answered(self, teacher).logits.argmax(-1))
+        values = cross_entropy(student.logits, _largest(answered(self, teacher)))
         return {"pseudo-label": Term(values, values.new_ones(len(batch)), scale=self.weight)}
+
+
+def _largest(answers: Outputs) -> Tensor:
+    return answers.logits.argmax(-1) if answers.sparse is None else answers.sparse.classes[:, 0]

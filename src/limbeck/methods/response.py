@@ -10,8 +10,9 @@ import torch
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
+from limbeck.errors import MethodError
 from limbeck.methods.base import Method, Reads, answered
-from limbeck.types import Batch, Outputs, Term, Terms
+from limbeck.types import Batch, Outputs, Sparse, Term, Terms
 
 
 class Response(Method):
@@ -32,11 +33,26 @@ class Response(Method):
     def values(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
         """One number an example, from the answers ``[batch, classes]`` of both sides; the teacher's without graph."""
 
+    def few_values(self, student: Tensor, teacher: Sparse, batch: Batch) -> Tensor:
+        """The same from a teacher's answers that hold a few classes.
+
+        Raises:
+            MethodError: If the method needs whole logits.
+        """
+        raise MethodError(
+            f"{self.kind} compares whole logits, and the teacher's answers hold a few classes. Set "
+            "teacher.keep: float16."
+        )
+
     def weights(self, teacher: Outputs | None, batch: Batch) -> Mapping[str, Tensor]:
         return {self.kind: torch.ones(len(batch), device=batch.labels.device)}
 
     def loss(self, student: Outputs, teacher: Outputs | None, batch: Batch, state: nn.Module | None) -> Terms:
-        values = self.values(student.logits, answered(self, teacher).logits, batch)
+        theirs = answered(self, teacher)
+        if theirs.sparse is None:
+            values = self.values(student.logits, theirs.logits, batch)
+        else:
+            values = self.few_values(student.logits, theirs.sparse, batch)
         return {self.kind: Term(values, values.new_ones(len(batch)), scale=self.weight * self.factor)}
 
 

@@ -41,7 +41,7 @@ class SampleWeights(Modifier):
 
     @property
     def reads(self) -> Reads:
-        reads = replace(self.of.reads, teacher=True)
+        reads = replace(super().reads, teacher=True)
         return replace(reads, labels="some") if self.by == "teacher-correct" else reads
 
     def init(self, traced: Traced) -> nn.Module | None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import nn
 
-from limbeck.methods.base import Traced
+from limbeck.methods.base import Reads, Traced
 from limbeck.methods.clock import Clock, Shape, moved
 from limbeck.methods.states import kept
 from limbeck.methods.wrapping import Modifier, own, scaled, whole_training
@@ -37,6 +37,10 @@ class Schedule(Modifier):
     """``linear``, or ``cosine`` for half a cosine, which is slow at both ends."""
     steps: PositiveInt | None = None
     """Steps until ``final`` is reached; null: all of the training."""
+
+    @property
+    def reads(self) -> Reads:
+        return self.of.reads  # the terms alone are changed, so few classes do where they do for the terms
 
     def remembers(self, traced: Traced) -> Clock:
         return Clock(self.steps or whole_training(self, traced))

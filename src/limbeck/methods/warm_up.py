@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import PositiveInt
 from torch import nn
 
-from limbeck.methods.base import Traced
+from limbeck.methods.base import Reads, Traced
 from limbeck.methods.clock import Clock
 from limbeck.methods.states import kept
 from limbeck.methods.wrapping import Modifier, own, scaled
@@ -31,6 +31,10 @@ class WarmUp(Modifier):
 
     steps: PositiveInt = 100
     """Steps until the terms have their full size."""
+
+    @property
+    def reads(self) -> Reads:
+        return self.of.reads  # the terms alone are changed, so few classes do where they do for the terms
 
     def remembers(self, traced: Traced) -> Clock:
         return Clock()

@@ -80,7 +80,7 @@ class Modifier(Method):
 
     @property
     def reads(self) -> Reads:
-        return self.of.reads
+        return replace(self.of.reads, few=None)
 
     @property
     def grows(self) -> bool:
@@ -184,7 +184,7 @@ def with_logits(outputs: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs
     ask = outputs.ask
     return replace(
         outputs,
-        logits=change(outputs.logits),
+        dense=change(outputs.logits),
         ask=None if ask is None else lambda inputs: with_logits(ask(inputs), change),
     )
 

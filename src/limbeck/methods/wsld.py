@@ -35,7 +35,7 @@ class WSLD(Modifier):
 
     @property
     def reads(self) -> Reads:
-        return replace(self.of.reads, teacher=True, labels="some")
+        return replace(super().reads, teacher=True, labels="some")
 
     def init(self, traced: Traced) -> nn.Module | None:
         check_units(self, self.of.weights(traced.teacher, traced.batch), traced.batch)

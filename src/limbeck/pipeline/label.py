@@ -108,7 +108,7 @@ def targets_key(context: Context, teacher: LiveTeacher, execution: Execution) ->
         context.splits.train,
         context.preprocessing,
         view=view,
-        dtype=recipe.teacher.dtype,
+        keep=recipe.teacher.dtype,
         execution=digest(computed),
     )
 

@@ -45,6 +45,12 @@ class Ensemble:
         if combine not in _COMBINED:
             raise TeacherError(f"combine must be {' or '.join(map(repr, _COMBINED))}, got {combine!r}.")
         self._members = tuple(as_teacher(member) for member in members)
+        few = next((member.offer.few for member in self._members if member.offer.few is not None), None)
+        if few is not None:
+            raise TeacherError(
+                f"A member of an ensemble answers with {few} only, and ensembles combine whole logits. Keep its "
+                "logits (teacher.keep: float16)."
+            )
         self._combine = combine
         self._offer = Offer(
             classes=_classes(self._members),

@@ -145,11 +145,14 @@ def _check_labels(batch: Batch, classes: int) -> None:
 
 
 def _check_teacher(teacher: Teacher, answers: Outputs, classes: int) -> None:
-    for owner, count in (("offers", teacher.offer.classes), ("answers for", answers.logits.shape[-1])):
+    counts = {"offers": teacher.offer.classes}
+    if answers.dense is not None:
+        counts["answers for"] = answers.dense.shape[-1]
+    for owner, count in counts.items():
         if count != classes:
             raise TeacherError(
                 f"The teacher {owner} {count} classes, the student {classes}; expected the same classes "
                 "in the same order. Give a teacher for this data, or build the student for its classes."
             )
-    if torch.isnan(answers.logits).any():
+    if answers.dense is not None and torch.isnan(answers.dense).any():
         raise TeacherError("The teacher answers with NaN. Check its weights and its preprocessing.")

@@ -16,7 +16,7 @@ from limbeck.methods.base import Method, total
 from limbeck.recipe.plan import Execution
 from limbeck.taps import tap
 from limbeck.training.precision import autocast, laid_out
-from limbeck.types import CLEAN, Batch, Outputs, Pool, Teacher
+from limbeck.types import CLEAN, Batch, Few, Outputs, Pool, Teacher
 
 TeacherView = Literal["clean", "same"]
 """Whether the teacher is asked about the sample without augmentation, or about what the student sees."""
@@ -56,7 +56,7 @@ def ask_teacher(
         asked = stream.clean(batch) if reads_inputs else _by_ids(batch)
     with torch.no_grad():
         answers = teacher(_on(asked, device) if reads_inputs else asked)
-    return answers if answers.logits.device == device else answers.to(device)
+    return answers if answers.device == device else answers.to(device)
 
 
 def taken(stream: Batches, number: int, device: torch.device) -> tuple[Batch, Batch]:
@@ -170,7 +170,8 @@ def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
     """The teacher with the taps that the method reads; nothing where it reads no teacher, which then costs nothing.
 
     Raises:
-        TeacherError: If the method reads a teacher and there is none, or inner layers that it does not offer.
+        TeacherError: If the method reads a teacher and there is none, inner layers that it does not offer, or
+            more classes than its answers hold.
     """
     if not method.reads.teacher:
         return None
@@ -179,16 +180,31 @@ def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
             f"The method {method!r} compares the student with a teacher, and there is none. "
             "Give a teacher, or use a method that reads labels only (ce)."
         )
+    _check_form(method, teacher.offer.few)
     taps = method.reads.teacher_taps
-    if set(taps) <= set(teacher.offer.taps):
+    if set(taps) == set(teacher.offer.taps):
         return teacher
     if teacher.offer.tapping is None:
+        if set(taps) <= set(teacher.offer.taps):
+            return teacher
         raise TeacherError(
             f"The method {method!r} reads the teacher's {', '.join(taps)}, and this teacher offers "
             f"{', '.join(teacher.offer.taps) or 'its logits'} only. Ask the model itself: give the module, "
             "not its stored answers."
         )
     return teacher.offer.tapping(taps)
+
+
+def _check_form(method: Method, held: Few | None) -> None:
+    """Refuse few classes where whole logits, or others, are read."""
+    wanted = method.reads.few
+    if held is None or (wanted is not None and held.does_for(wanted)):
+        return
+    raise TeacherError(
+        f"The method {method!r} reads {'whole logits' if wanted is None else wanted} of the teacher, and this "
+        f"teacher's answers hold {held} only. Keep the teacher's logits (teacher.keep: float16), or more of them, or "
+        "take another method: top-k and sampled compare with few classes."
+    )
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:

@@ -34,8 +34,8 @@ def test_a_summary_says_what_is_kept_and_what_it_costs(teacher, pool, preprocess
     assert summary.problem is None
     assert summary.key == halves.key
     assert summary.data == "squares"
-    assert 0 < summary.rounding_error < 1e-2
-    assert inspect(exact.folder.path).rounding_error == 0
+    assert 0 < summary.error.largest < 1e-2
+    assert inspect(exact.folder.path).error.largest == 0
     assert summary.bytes == sum(file.stat().st_size for file in halves.folder.path.iterdir())
     assert summary.model_dump(mode="json")["records"] == 50
 

@@ -87,7 +87,7 @@ images = torch.randint(0, 256, (50, 8, 8, 1), dtype=torch.uint8, generator=gener
 pool = Arrays(images, torch.arange(50) % 3, name="squares")
 preprocessing = Preprocessing().fitted(pool)
 teacher = LiveTeacher(make_model(), classes=3, shape=(1, 8, 8))
-key = store_key(teacher, pool, preprocessing, dtype="float32")
+key = store_key(teacher, pool, preprocessing, keep="float32")
 for step in label(teacher, pool, preprocessing, key, batch_examples=4, shard_records=12):
     if step.asked >= 32:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -166,7 +166,7 @@ def test_a_shard_that_was_harmed_while_filling_is_asked_for_again(harm, teacher,
 def test_a_shard_of_another_store_is_not_taken_for_ours(
     teacher, other_teacher, pool, preprocessing, key, fill
 ):
-    theirs = store_key(other_teacher, pool, preprocessing, dtype="float32")
+    theirs = store_key(other_teacher, pool, preprocessing, keep="float32")
     for asked, name in ((teacher, key), (other_teacher, theirs)):
         asked.fail_at = 9
         with pytest.raises(KeyboardInterrupt):
@@ -186,7 +186,7 @@ def test_a_key_of_another_teacher_is_refused_before_the_first_question(other_tea
 
 
 def test_a_folder_that_holds_another_store_is_refused(teacher, other_teacher, pool, preprocessing, key, fill):
-    theirs = store_key(other_teacher, pool, preprocessing, dtype="float32")
+    theirs = store_key(other_teacher, pool, preprocessing, keep="float32")
     shutil.copytree(fill(key).folder.path, targets_home() / theirs.digest)
     with pytest.raises(StoreError, match=r"holds another store: teacher is .*limbeck targets remove"):
         fill(theirs, teacher=other_teacher)
@@ -215,7 +215,7 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(float("nan"), "Check its weights"), (70000.0, "dtype to float32")]
+    ("value", "words"), [(float("nan"), "Check its weights"), (70000.0, "keep to float32")]
 )
 def test_an_answer_that_cannot_be_kept_names_the_sample(value, words, teacher, pool, preprocessing, fill):
     sample = int(pool.ids[17])

@@ -42,7 +42,7 @@ def test_another_teacher_is_told_in_what_the_nearest_store_differs(
     with pytest.raises(StoreError, match="There is no store yet"):
         open_store(key)
     fill(key)
-    changed = store_key(other_teacher, pool, preprocessing, dtype="float32")
+    changed = store_key(other_teacher, pool, preprocessing, keep="float32")
     with pytest.raises(StoreError) as caught:
         open_store(changed)
     message = str(caught.value)

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from limbeck.data import Augmentation, Preprocessing
-from limbeck.teachers.store import FixedViews, StoreKey, differences, store_key
+from limbeck.teachers.store import FixedViews, Keep, StoreKey, differences, store_key
 
 
 def test_every_part_changes_the_folders_name(key, two_views):
@@ -16,7 +16,7 @@ def test_every_part_changes_the_folders_name(key, two_views):
         "data": "x",
         "preprocessing": "x",
         "view": two_views,
-        "dtype": "float16",
+        "keep": Keep(),
         "classes": 4,
         "execution": "x",
     }
@@ -51,6 +51,6 @@ def test_the_order_of_the_pool_does_not_change_it_and_the_preprocessing_does(
     teacher, pool, preprocessing, key
 ):
     turned = pool.subset(torch.arange(len(pool)).flip(0))
-    assert store_key(teacher, turned, preprocessing, dtype="float32") == key
+    assert store_key(teacher, turned, preprocessing, keep="float32") == key
     other = Preprocessing(mean=(0.0,), std=(1.0,)).fitted(pool)
-    assert differences(key, store_key(teacher, pool, other, dtype="float32"))[0].startswith("preprocessing")
+    assert differences(key, store_key(teacher, pool, other, keep="float32"))[0].startswith("preprocessing")

@@ -32,7 +32,7 @@ class Drifting:
 @pytest.mark.parametrize("views", ["clean", "two"])
 def test_a_good_store_passes(dtype, views, teacher, pool, preprocessing, two_views, fill):
     view = "clean" if views == "clean" else two_views
-    store = fill(store_key(teacher, pool, preprocessing, view=view, dtype=dtype))
+    store = fill(store_key(teacher, pool, preprocessing, view=view, keep=dtype))
     teacher.asked.clear()
     found = verify(store, teacher, pool, preprocessing, sample=10)
     assert found.passed
@@ -57,7 +57,7 @@ def test_other_samples_are_drawn_with_another_seed(teacher, pool, preprocessing,
 def test_a_teacher_that_drifts_does_not_pass_and_the_worst_sample_is_named(
     dtype, teacher, pool, preprocessing, fill
 ):
-    store = fill(store_key(teacher, pool, preprocessing, dtype=dtype))
+    store = fill(store_key(teacher, pool, preprocessing, keep=dtype))
     found = verify(store, Drifting(teacher), pool, preprocessing)
     assert not found.passed
     assert found.worst_id in pool.ids.tolist()

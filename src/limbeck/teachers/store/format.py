@@ -3,7 +3,8 @@
 A folder named by its key's digest holds ``manifest.json``, ``ids.bin`` (sorted int64), and, while it is being
 filled, ``shard-00000.bin`` with a note beside it, ``shard-00000.json``, that says what its checksum is. A
 complete store has one ``answers.bin`` (the shards one after another, which reads fastest) and the notes.
-Records are of one width, ``[views, classes]``, in the order of the ids; numbers are little-endian.
+Records are of one width, one for each view, in the order of the ids; numbers are little-endian. What a record holds
+follows from ``key.keep`` in the manifest; see :mod:`limbeck.teachers.store.keeping`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from limbeck.errors import StoreError
 from limbeck.files import cache_home, read_json
+from limbeck.teachers.store.kept_error import KeptError
 from limbeck.teachers.store.key import StoreKey
 from limbeck.types import Frozen
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Changes whenever an older Limbeck could not read a newer store, or the other way round."""
 
 IDS: Final = np.dtype("<i8")
@@ -81,8 +83,8 @@ class Note(Frozen):
     batch_examples: PositiveInt
     """In what blocks the teacher was asked: the same blocks give the same bits."""
 
-    rounding_error: NonNegativeFloat
-    """Largest absolute difference between an answer and what is kept of it, in logits."""
+    error: KeptError
+    """What keeping the answers costs, measured when they were given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +117,14 @@ class StoreFolder:
             ) from error
 
     @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """Of the answers on disk."""
-        return np.dtype("<f2" if self.manifest.key.dtype == "float16" else "<f4")
+    def dtype(self) -> np.dtype[np.void]:
+        """Of one answer on disk: the fields of its parts."""
+        return self.manifest.key.keep.layout(self.manifest.key.classes)
 
     @property
     def record_bytes(self) -> int:
-        """Of one sample's answers."""
-        return self.manifest.key.views * self.manifest.key.classes * self.dtype.itemsize
+        """Of one sample's answers, in every view."""
+        return self.manifest.key.views * int(self.dtype.itemsize)
 
     @property
     def shards(self) -> range:

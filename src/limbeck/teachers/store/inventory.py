@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from limbeck.errors import StoreError
 from limbeck.files import disk_errors
 from limbeck.teachers.store.format import StoreFolder, targets_home
+from limbeck.teachers.store.kept_error import KeptError, joined
 from limbeck.teachers.store.key import StoreKey
 from limbeck.teachers.store.reader import check_whole
 from limbeck.types import Frozen
@@ -48,8 +49,11 @@ class Summary(Frozen):
     complete: bool = False
     """Whether all are."""
 
-    rounding_error: float | None = None
-    """Largest absolute difference between a logit and what is kept of it."""
+    unit_bytes: int = 0
+    """Bytes of one answer: of one sample in one view, its taps included."""
+
+    error: KeptError | None = None
+    """What keeping the answers costs, measured against the teacher's own when they were given."""
 
     created: str = ""
     """UTC, ISO 8601."""
@@ -120,7 +124,7 @@ def _summary(path: Path) -> Summary:
     manifest, complete = folder.manifest, folder.answers.is_file()
     notes = {number: folder.note(number) for number in folder.shards}
     there = [number for number in notes if notes[number] and (complete or folder.shard(number).is_file())]
-    errors = [note.rounding_error for note in notes.values() if note is not None]
+    errors = [note.error for note in notes.values() if note is not None]
     return Summary(
         name=path.name,
         path=path,
@@ -134,7 +138,8 @@ def _summary(path: Path) -> Summary:
         records=manifest.records,
         held=sum(len(folder.records(number)) for number in there),
         complete=complete,
-        rounding_error=max(errors, default=None),
+        unit_bytes=int(folder.dtype.itemsize),
+        error=joined(errors) if errors else None,
         created=manifest.created,
     )
 

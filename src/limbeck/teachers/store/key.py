@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import PositiveInt, model_validator
 
 from limbeck.data.preprocessing import Preprocessing
 from limbeck.data.source import Source
 from limbeck.data.views import Augmentation
+from limbeck.errors import StoreError
+from limbeck.teachers.store.keeping import Keep, keep_of
+from limbeck.teachers.store.kinds import Kind
 from limbeck.types import Frozen, Teacher, digest
-
-Dtype = Literal["float16", "float32"]
 
 
 class FixedViews(Frozen):
@@ -50,11 +51,11 @@ class StoreKey(Frozen):
     view: Literal["clean"] | FixedViews = "clean"
     """Which augmentations of each sample the teacher saw."""
 
-    dtype: Dtype = "float16"
-    """Number format of the answers on disk."""
+    keep: Keep = Keep()
+    """What is kept of each answer: its kind, its number format, and which taps."""
 
     classes: PositiveInt
-    """Logits an answer."""
+    """Numbers that the teacher gives an example: logits, values, or the width of an embedding."""
 
     execution: str = ""
     """How the teacher is computed: a digest of the plan's part, or nothing if the last bits may differ."""
@@ -75,7 +76,7 @@ _CURES: Final = {
     "data": "samples, labels or classes were added, removed or changed",
     "preprocessing": "the inputs are prepared in another way",
     "view": "the teacher saw other augmentations",
-    "dtype": "the answers are kept in another number format",
+    "keep": "something else is kept of the answers",
     "classes": "the teacher answers for other classes",
     "execution": "the teacher was computed in another number format, layout, batch size or thread count",
 }
@@ -87,7 +88,7 @@ def store_key(
     preprocessing: Preprocessing,
     *,
     view: Literal["clean"] | FixedViews = "clean",
-    dtype: Dtype = "float16",
+    keep: Keep | Kind | str = "float16",
     execution: str = "",
 ) -> StoreKey:
     """The key of a teacher's answers about a pool of samples.
@@ -97,15 +98,24 @@ def store_key(
         source: The pool.
         preprocessing: Fitted.
         view: ``clean``, or the fixed augmentations.
-        dtype: Of the answers on disk.
+        keep: What is kept of each answer: a number format for all logits (``float32``, ``float16``, ``int8``), a
+            kind such as ``TopK(k=32)``, or a :class:`~limbeck.teachers.store.keeping.Keep` with taps.
         execution: A digest of how the teacher is computed; empty if that does not matter.
+
+    Raises:
+        StoreError: If the teacher itself answers with a few classes only.
     """
+    if teacher.offer.few is not None:
+        raise StoreError(
+            f"The teacher answers with {teacher.offer.few} only, and a store is made from whole answers. Ask the "
+            "model itself."
+        )
     return StoreKey(
         teacher=teacher.digest,
         data=source.digest,
         preprocessing=digest(preprocessing),
         view=view,
-        dtype=dtype,
+        keep=keep_of(keep),
         classes=teacher.offer.classes,
         execution=execution,
     )
@@ -115,7 +125,17 @@ def differences(held: StoreKey, asked: StoreKey) -> list[str]:
     """One sentence for each part in which two keys differ: what is held, what is asked for, what it means."""
     there, here = held.model_dump(mode="json"), asked.model_dump(mode="json")
     return [
-        f"{part} is {there[part] or 'none'} in the store and {here[part] or 'none'} is asked for ({meaning})"
+        f"{part} is {_short(there[part])} in the store and {_short(here[part])} is asked for ({meaning})"
         for part, meaning in _CURES.items()
         if there[part] != here[part]
     ]
+
+
+def _short(value: Any) -> str:
+    """A part of a key for a sentence: what is kept in a few words."""
+    if not isinstance(value, dict) or "answers" not in value:
+        return str(value or "none")
+    kind = dict(value["answers"])
+    settings = ", ".join(f"{name} {held}" for name, held in kind.items() if name != "kind")
+    taps = "".join(f" with {tap['name']} ({tap['dtype']})" for tap in value["taps"])
+    return f"{kind['kind']} ({settings}){taps}"

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,13 +23,14 @@ from limbeck.data.source import Source
 from limbeck.data.views import augment
 from limbeck.errors import DiskError, StoreError
 from limbeck.files import disk_errors
-from limbeck.teachers.acceptance import check_finite, check_logits
 from limbeck.teachers.live import Execution
+from limbeck.teachers.store.encoding import accepted, encoded, tapping, views_of
 from limbeck.teachers.store.format import Manifest, StoreFolder, id_bytes, targets_home
+from limbeck.teachers.store.kept_error import joined
 from limbeck.teachers.store.key import StoreKey, differences, store_key
 from limbeck.teachers.store.reader import check_whole
 from limbeck.teachers.store.writer import begin, missing, needed_bytes, seal, unseal, write_shard
-from limbeck.types import ABSENT, CLEAN, Batch, Teacher
+from limbeck.types import ABSENT, Batch, Outputs, Teacher
 from limbeck.version import VERSION
 
 _SHARD_RECORDS: Final = 8192
@@ -63,32 +64,24 @@ class Questions:
     key: StoreKey
     execution: Execution = nullcontext
 
-    def answers(self, rows: Int[Tensor, " batch"]) -> Float[Tensor, "batch views classes"]:
-        """What the teacher says to some rows of the source, in every view, in fp32 on the CPU.
+    def answers(self, rows: Int[Tensor, " batch"]) -> list[Outputs]:
+        """What the teacher says to some rows of the source, in each view, in fp32 on the CPU.
 
         Raises:
             TeacherError: If an answer is not finite or not of the right shape.
         """
         ids = self.source.ids[rows]
         clean = self.preprocessing.apply(self.source.raw(rows))
-        return torch.stack([self._ask(ids, clean, view) for view in self._views()], 1)
+        return [self._ask(ids, clean, view) for view in views_of(self.key)]
 
-    def _views(self) -> range:
-        return range(CLEAN, CLEAN + 1) if self.key.view == "clean" else range(self.key.view.views)
-
-    def _ask(self, ids: Tensor, clean: Tensor, view: int) -> Tensor:
+    def _ask(self, ids: Tensor, clean: Tensor, view: int) -> Outputs:
         views, inputs = torch.full_like(ids, view), clean
         if self.key.view != "clean":
             settings = self.key.view
             inputs = augment(clean, ids, views, augmentation=settings.augmentation, seed=settings.seed)
         with torch.no_grad(), self.execution():
             outputs = self.teacher(Batch(ids, inputs, torch.full_like(ids, ABSENT), views))
-        logits = outputs.logits.float().cpu()
-        check_logits(logits, examples=len(ids), classes=self.key.classes, owner="The teacher")
-        check_finite(
-            logits, ids, owner="The teacher's answers", cure="Check its weights and its preprocessing."
-        )
-        return logits
+        return accepted(outputs, ids, self.key)
 
 
 def label(
@@ -128,7 +121,7 @@ def label(
     """
     _check_key(
         key,
-        store_key(teacher, source, preprocessing, view=key.view, dtype=key.dtype, execution=key.execution),
+        store_key(teacher, source, preprocessing, view=key.view, keep=key.keep, execution=key.execution),
     )
     path = targets_home(cache) / key.digest
     if _whole(path, key):
@@ -137,7 +130,7 @@ def label(
     order = torch.argsort(source.ids)
     ids = source.ids[order].numpy()
     manifest = _manifest(key, teacher, source, ids, max(shard_records // batch_examples, 1) * batch_examples)
-    questions = Questions(teacher, source, preprocessing, key, execution)
+    questions = Questions(tapping(teacher, key), source, preprocessing, key, execution)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -162,17 +155,17 @@ def _fill(
     _check_space(folder, needed_bytes(folder, numbers))
     unseal(folder)
     for number in numbers:
-        kept, error = [], 0.0
+        kept, errors = [], []
         records = folder.records(number)
         for block in blocks(records, batch_examples):
             rows = order[block.start : block.stop]
-            answers = questions.answers(rows)
-            part = _rounded(answers, questions.key, questions.source.ids[rows])
-            kept.append(part.numpy())
-            error = max(error, float((part.float() - answers).abs().max()))
+            part, error = encoded(questions.key, questions.answers(rows), questions.source.ids[rows])
+            kept.append(part)
+            errors.append(error)
             asked += len(rows)
             yield Progress(done + asked, total, asked)
-        write_shard(folder, number, np.concatenate(kept), batch_examples=batch_examples, rounding_error=error)
+        error = joined(errors)
+        write_shard(folder, number, np.concatenate(kept), batch_examples=batch_examples, error=error)
     seal(folder)
 
 
@@ -201,19 +194,6 @@ def _waits(lock: FileLock) -> Iterator[None]:
             yield
         else:
             return
-
-
-def _rounded(answers: Tensor, key: StoreKey, ids: Tensor) -> Tensor:
-    """The answers in the store's number format, which they must fit."""
-    kept = answers.to(torch.float16 if key.dtype == "float16" else torch.float32)
-    largest = torch.finfo(kept.dtype).max
-    check_finite(
-        kept.flatten(1),
-        ids,
-        owner=f"The teacher's answers, kept as {key.dtype} (up to {largest:g}),",
-        cure="Set teacher.dtype to float32.",
-    )
-    return kept
 
 
 def _check_key(key: StoreKey, actual: StoreKey) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck.errors import StoreError
 from limbeck.files import sha256
 from limbeck.teachers.store.format import IDS, StoreFolder, targets_home
+from limbeck.teachers.store.keeping import ANSWER
 from limbeck.teachers.store.key import StoreKey, differences
-from limbeck.types import CLEAN
+from limbeck.teachers.store.packing import Records
+from limbeck.types import CLEAN, Outputs
 
 _MEMORY_BYTES: Final = 256 * 2**20
 _NAMED: Final = 5
@@ -30,7 +34,7 @@ class Store:
     def __init__(self, folder: StoreFolder) -> None:
         self.folder, self.key = folder, folder.manifest.key
         self.ids: Tensor = torch.from_numpy(np.fromfile(folder.ids, IDS).astype(np.int64))
-        self._table = _table(folder)
+        self._parts = _parts(folder)
 
     @classmethod
     def open(cls, path: Path, *, key: StoreKey | None = None) -> Store:
@@ -58,18 +62,38 @@ class Store:
     def answers(
         self, ids: Int[Tensor, " batch"], views: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch classes"]:
-        """What the teacher said about some samples.
+        """The teacher's dense answers about some samples: float32, on the device of the ids.
+
+        Args:
+            ids: As in :meth:`outputs`.
+            views: As in :meth:`outputs`.
+
+        Raises:
+            StoreError: If a sample or a view is not in the store.
+            TeacherError: If the store keeps a few classes of each answer.
+        """
+        return self.outputs(ids, views).logits
+
+    def outputs(
+        self, ids: Int[Tensor, " batch"], views: Int[Tensor, " batch"], taps: Sequence[str] = ()
+    ) -> Outputs:
+        """What the teacher said about some samples, on the device of the ids.
 
         Args:
             ids: Which samples.
             views: Which view of each: ``CLEAN`` for a store of the clean view, otherwise 0 to views - 1.
-
-        Returns:
-            float32 logits, on the device of the ids.
+            taps: Which of the taps that are held.
 
         Raises:
-            StoreError: If a sample or a view is not in the store.
+            StoreError: If a sample, a view or a tap is not in the store.
         """
+        self._refuse_taps(taps)
+        index = self._places(ids, views).numpy()
+        records = {part: self._parts[part].take(index) for part in (ANSWER, *taps)}
+        return self.key.keep.decode(records, self.key.classes, taps).to(ids.device)
+
+    def _places(self, ids: Tensor, views: Tensor) -> Tensor:
+        """Which records these are."""
         wanted = ids.cpu()
         index = torch.searchsorted(self.ids, wanted).clamp_max_(len(self.ids) - 1)
         if not torch.equal(self.ids.index_select(0, index), wanted):
@@ -79,7 +103,16 @@ class Store:
                 self._refuse_views(views[views != CLEAN])
         else:
             index = index * self.key.views + self._checked(views.cpu())
-        return self._table.index_select(0, index).float().to(ids.device)
+        return index
+
+    def _refuse_taps(self, taps: Sequence[str]) -> None:
+        missing = [name for name in taps if name not in self.key.keep.names]
+        if missing:
+            raise StoreError(
+                f"The store {self.folder.path.name} holds {', '.join(self.key.keep.names) or 'no layer'} of the "
+                f"teacher, and {', '.join(missing)} is asked for. Set teacher.keep_taps in the recipe and run "
+                "`limbeck label`, or ask the model itself."
+            )
 
     def _checked(self, views: Tensor) -> Tensor:
         outside = (views < 0) | (views >= self.key.views)
@@ -155,16 +188,30 @@ def check_whole(folder: StoreFolder) -> None:
         )
 
 
-def _table(folder: StoreFolder) -> Tensor:
-    """All answers, ``[records x views, classes]``."""
-    key = folder.manifest.key
-    if folder.manifest.records * folder.record_bytes <= _MEMORY_BYTES:
-        flat = torch.from_numpy(np.fromfile(folder.answers, folder.dtype))
+class _Part:
+    """One part of all records: an answer, or a tap."""
+
+    def __init__(self, table: Records, name: str) -> None:
+        field = table[name]
+        self._dtype = field.dtype
+        self._whole = field.dtype.itemsize == table.dtype.itemsize
+        # what only has a width is copied fastest
+        self._rows = field.view(np.dtype((np.void, self._dtype.itemsize))) if self._whole else field
+
+    def take(self, index: NDArray[np.int64]) -> Records:
+        """Some records' part, in one gather."""
+        rows = self._rows.take(index) if self._whole else self._rows[index]
+        return rows.view(self._dtype)
+
+
+def _parts(folder: StoreFolder) -> dict[str, _Part]:
+    """Every part of all answers, ``[records x views]``."""
+    size = folder.manifest.records * folder.record_bytes
+    if size <= _MEMORY_BYTES:
+        table: Records = np.fromfile(folder.answers, folder.dtype)
     else:
-        size = folder.manifest.records * key.views * key.classes
-        dtype = torch.float16 if key.dtype == "float16" else torch.float32
-        flat = torch.from_file(str(folder.answers), shared=False, size=size, dtype=dtype)
-    return flat.view(-1, key.classes)
+        table = np.memmap(folder.answers, folder.dtype, mode="r").view(np.ndarray)
+    return {name: _Part(table, name) for name in folder.dtype.names or ()}
 
 
 def _nearest(home: Path, key: StoreKey) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from limbeck.errors import StoreError
 from limbeck.files import replacing, sha256, write_bytes, write_json
 from limbeck.teachers.store.format import Manifest, Note, StoreFolder, id_bytes
+from limbeck.teachers.store.kept_error import KeptError
 from limbeck.teachers.store.key import differences
 
 _COPY_BYTES: Final = 1 << 24
@@ -49,21 +50,21 @@ def begin(path: Path, manifest: Manifest, ids: NDArray[np.int64]) -> StoreFolder
 def write_shard(
     folder: StoreFolder,
     number: int,
-    answers: NDArray[np.floating],
+    answers: NDArray[Any],
     *,
     batch_examples: int,
-    rounding_error: float,
+    error: KeptError,
 ) -> None:
     """Keep one shard's answers, then its note; without the note the shard does not count.
 
     Args:
         folder: Where.
         number: Which shard.
-        answers: ``[records, views, classes]`` in the store's number format.
+        answers: ``[records, views]``, as the store's ``dtype`` lays them out.
         batch_examples: In what blocks the teacher was asked.
-        rounding_error: Largest absolute difference to what it answered, in logits.
+        error: What keeping them costs.
     """
-    data = answers.astype(folder.dtype, copy=False).tobytes()
+    data = answers.tobytes()
     write_bytes(folder.shard(number), data)
     note = Note(
         store=folder.manifest.key.digest,
@@ -72,7 +73,7 @@ def write_shard(
         records=len(folder.records(number)),
         sha256=hashlib.sha256(data).hexdigest(),
         batch_examples=batch_examples,
-        rounding_error=rounding_error,
+        error=error,
     )
     write_json(folder.note_path(number), note.model_dump(mode="json"))
 
