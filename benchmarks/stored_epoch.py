@@ -22,6 +22,7 @@ from limbeck.methods import CE, KD, Method
 from limbeck.models import count_parameters
 from limbeck.recipe import Execution, Recipe, preset
 from limbeck.recipe import load as load_recipe
+from limbeck.recipe.keeping import kind_of
 from limbeck.teachers import LiveTeacher, StoredTeacher
 from limbeck.teachers.store import Store, label, store_key
 from limbeck.teachers.store.format import targets_home
@@ -64,7 +65,7 @@ def main() -> None:
         for size in shape:
             flat *= size
         teacher = LiveTeacher(_Linear(flat, classes), classes=classes, shape=shape)
-        key = store_key(teacher, splits.train, preprocessing, keep=recipe.teacher.dtype)
+        key = store_key(teacher, splits.train, preprocessing, keep=kind_of(recipe.teacher.keep))
         for _ in label(teacher, splits.train, preprocessing, key, batch_examples=512, cache=Path(cache)):
             pass
         stored = StoredTeacher(Store.open(targets_home(Path(cache)) / key.digest))

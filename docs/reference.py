@@ -20,7 +20,19 @@ _RECIPE_GROUPS = (
     ("Data", "data", ("FashionMNIST", "Digits", "ArrayFiles", "ImageFolder", "PythonData")),
     ("Preprocessing", "preprocessing", ("Preprocessing",)),
     ("Augmentation", "augmentation, teacher.augmentation", ("Augmentation",)),
-    ("Teacher", "teacher", ("TeacherRecipe", "Views")),
+    (
+        "Teacher",
+        "teacher",
+        (
+            "TeacherRecipe",
+            "Views",
+            "DenseAnswers",
+            "TopKAnswers",
+            "TopKSampledAnswers",
+            "SampledAnswers",
+            "Taps",
+        ),
+    ),
     ("Student", "student", ("StudentRecipe",)),
     ("Assistants", "assistants", ("Assistant",)),
     (

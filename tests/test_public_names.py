@@ -71,8 +71,8 @@ NAMES = {
     """,
     "limbeck.pipeline": "",
     "limbeck.recipe": """
-        AdamW Assistant Choice Control Cosine Evaluation Execution Exports Gate OneCycle PRESETS Plan Recipe
-        SGD StudentRecipe TeacherRecipe Training Views dump json_schema load preset
+        AdamW Assistant Choice Control Cosine Evaluation Execution Exports Gate OneCycle PRESETS Plan
+        Recipe SGD StudentRecipe Taps TeacherRecipe Training Views dump json_schema load preset
     """,
     "limbeck.reports": """
         AssistantResult Bin ClassResult Control Curve Efficiency Estimate ExportResult Lost ModelResult Report
@@ -86,9 +86,9 @@ NAMES = {
         Ensemble LiveTeacher StoredTeacher as_teacher check_classes
     """,
     "limbeck.teachers.store": """
-        Dense Embeddings Features FixedViews Keep KeptError Progress Sampled Store StoreKey Summary TopK
-        TopKSampled Values Verification differences inspect label list_stores open_store remove
-        store_key verify
+        DenseAnswers Embeddings Features FixedViews Keep KeptError Progress SampledAnswers Store
+        StoreKey Summary TopKAnswers TopKSampledAnswers Values Verification differences inspect label
+        list_stores open_store remove store_key verify
     """,
     "limbeck.training": """
         Distilling Estimate Measured Step TrainState

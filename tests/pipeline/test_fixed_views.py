@@ -19,7 +19,7 @@ CHANGES = (
     "controls=[no-teacher]",
     "export.formats=[]",
     "evaluation.robustness=false",
-    "teacher.dtype=float32",
+    "teacher.keep=float32",
     "teacher.view={views: 2}",
 )
 

@@ -45,8 +45,9 @@ def inspect(store: Name, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(plain, indent=2))
     else:
-        lines = {name: value for name, value in plain.items() if name not in ("key", "problem")}
-        lines |= {f"key: {name}": value for name, value in (plain["key"] or {}).items()}
+        lines = {name: value for name, value in plain.items() if name not in ("key", "problem", "error")}
+        for part in ("error", "key"):
+            lines |= {f"{part}: {name}": value for name, value in (plain[part] or {}).items()}
         typer.echo(table(("", ""), [(name, _shown(value)) for name, value in lines.items()]).strip())
     if found.problem:
         raise _damaged(found)
@@ -156,10 +157,12 @@ def _ask_again(path: Path, run: Path, sample: int) -> None:
         context.preprocessing,
         sample=sample,
     )
-    text = (
-        f"asked again about {result.asked} samples: largest difference {result.largest_error:.2g} "
-        f"(at most {result.tolerance:.2g} expected), same class {result.agreement:.1%}"
+    differences = "; ".join(
+        f"largest difference of {part.part} {part.largest:.2g} {part.unit} (at most {part.tolerance:.2g} expected)"
+        for part in result.parts
     )
+    same = "" if result.agreement is None else f", same class {result.agreement:.1%}"
+    text = f"asked again about {result.asked} samples: {differences}{same}"
     if not result.passed:
         raise StoreError(
             f"{path.name}: {text}. Remove it with `limbeck targets remove {path.name}`, then label again."

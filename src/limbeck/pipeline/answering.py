@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -12,16 +14,22 @@ from limbeck.methods import Method
 from limbeck.pipeline.arms import TEACHER, Arm, Job, arm_of, assistant_job
 from limbeck.pipeline.context import Context
 from limbeck.recipe import Execution, Training
-from limbeck.teachers import LiveTeacher
+from limbeck.recipe.keeping import kind_of
+from limbeck.taps import layers, places
+from limbeck.taps.places import shape_at
+from limbeck.teachers import LiveTeacher, StoredTeacher
+from limbeck.teachers.store import Features, Keep
 from limbeck.training import TrainState, executing, start
 from limbeck.types import Teacher
+
+_TRACED_ROWS: Final = 2
 
 
 def teacher_for(context: Context, arm: Arm, method: Method) -> Teacher | None:
     """The teacher that an arm's method is given: the teacher itself, or the assistant that the arm learns from.
 
-    Stored answers wherever they do: a method that reads inside the teacher, and a teacher that is asked about every
-    new view (``view: same``), need the model.
+    Stored answers wherever they do. A method that reads inside the teacher needs the model, unless the layers are
+    stored (``keep_taps``); so does a teacher that is asked about every new view (``view: same``).
     """
     if not method.reads.teacher:
         return None
@@ -30,12 +38,35 @@ def teacher_for(context: Context, arm: Arm, method: Method) -> Teacher | None:
         execution = Execution.model_validate(facts["execution"])
         planned = execution.model_copy(update={"threads": context.plan.student.threads})
         return live(context, planned, arm.answerer)
-    return context.stored_teacher(arm.answerer)
+    stored = context.stored_teacher(arm.answerer)
+    if not method.reads.inside:
+        return stored
+    return StoredTeacher(stored.store, module=answering_module(context, arm.answerer))
 
 
 def asked_live(context: Context, method: Method) -> bool:
-    """Whether a method needs the model itself."""
-    return method.reads.inside or context.recipe.teacher.view == "same"
+    """Whether a method's teacher is the model itself."""
+    recipe = context.recipe.teacher
+    return recipe.view == "same" or (method.reads.inside and recipe.keep_taps is None)
+
+
+def kept(context: Context, module: nn.Module, answerer: str = TEACHER) -> Keep:
+    """What is stored of somebody's answers, with the layers that the recipe names found in the model.
+
+    Raises:
+        ModelError: If it has no such layer.
+    """
+    recipe = context.recipe.teacher
+    if recipe.keep_taps is None or recipe.view == "same":
+        return Keep(answers=kind_of(recipe.keep))
+    few = context.preprocessing.apply(context.splits.train.raw(torch.arange(_TRACED_ROWS)))
+    found = layers(module, few.to(next(module.parameters(), few).device))
+    names = [name for place in recipe.keep_taps.places for name in places(found, place, owner=answerer)]
+    taps = (
+        Features(name=name, shape=shape_at(found, name)[1:], dtype=recipe.keep_taps.dtype)
+        for name in dict.fromkeys(names)
+    )
+    return Keep(answers=kind_of(recipe.keep), taps=tuple(taps))
 
 
 def live(context: Context, execution: Execution, answerer: str = TEACHER) -> LiveTeacher:

@@ -10,6 +10,7 @@ import torch
 
 from limbeck.data import Stream, contamination
 from limbeck.data.contamination import Contamination
+from limbeck.errors import MethodError
 from limbeck.evaluation import validation_warning
 from limbeck.export import exportable
 from limbeck.files import write_json
@@ -17,6 +18,7 @@ from limbeck.methods import CE, Method
 from limbeck.methods.pairs import PairedMethod
 from limbeck.methods.wrapping import leaves
 from limbeck.models import check_answers, count_parameters
+from limbeck.pipeline.answering import asked_live, kept
 from limbeck.pipeline.arms import TEACHER, Arm, assistant_arms, student_arms, teacher_arm
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
@@ -30,7 +32,6 @@ from limbeck.types import Teacher
 
 Level = Literal["ok", "warning"]
 
-_STORE_BYTES = {"float16": 2, "float32": 4}
 _ID_BYTES = 8
 _MEGABYTE = 1e6
 
@@ -153,6 +154,7 @@ def _student(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Fin
         f"{int(batch.labelled.sum())} of {len(batch)} labelled in a batch",
     )
     yield from _layers(context, arm, state.method)
+    _check_held(context, arm, state.method, teacher)
     shares = gradient_share(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
     text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     ready = arm.answerer == TEACHER and given_teacher(context) is not None
@@ -180,6 +182,21 @@ def _layers(context: Context, arm: Arm, method: Method) -> Iterator[Finding]:
         )
 
 
+def _check_held(context: Context, arm: Arm, method: Method, teacher: Teacher) -> None:
+    """Refuse a method that reads layers which are not among those that will be stored."""
+    module = teacher.offer.module
+    if asked_live(context, method) or not method.reads.inside or module is None:
+        return
+    held = kept(context, module, arm.answerer).names
+    missing = [name for name in method.reads.teacher_taps if name not in held]
+    if missing:
+        raise MethodError(
+            f"The method reads {', '.join(missing)} of the teacher, and teacher.keep_taps stores "
+            f"{', '.join(held)}. Add it there, or remove keep_taps: the teacher itself is then asked while the "
+            "student trains."
+        )
+
+
 def _cost(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Finding]:
     arms, between = student_arms(context.recipe), assistant_arms(context.recipe)
     runs = sum(len(arm.choices) + len(context.recipe.seeds) - 1 for arm in arms.values())
@@ -192,9 +209,8 @@ def _cost(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Findin
         arm = teacher_arm(context.recipe)
         minutes += _step_seconds(context, arm, None) * arm.training.steps / max(1, cores()) / 60
     train = context.splits.train
-    record = (
-        len(train.classes) * (context.views or 1) * _STORE_BYTES[context.recipe.teacher.dtype] + _ID_BYTES
-    )
+    keep = kept(context, context.teacher_factory())
+    record = keep.layout(len(train.classes)).itemsize * (context.views or 1) + _ID_BYTES
     yield Finding(
         "cost",
         f"{runs + len(between) + trained} trainings, about {minutes:.0f} minutes in fp32 on {cores()} cores (less "

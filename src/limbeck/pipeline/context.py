@@ -187,7 +187,7 @@ class Context:
             self.data_digest,
             view,
             seen,
-            teacher.dtype,
+            teacher.model_dump(mode="json", include={"keep", "keep_taps"}),
             plan.label.model_dump(),
             plan.label_batch_examples,
         ]

@@ -32,6 +32,7 @@ from limbeck.recipe import (
     Views,
 )
 from limbeck.recipe import load as load_recipe
+from limbeck.recipe.keeping import Kept, Taps
 
 Watch = Callable[[Iterable[Event]], object]
 """Goes through the events of a run and shows them."""
@@ -58,7 +59,8 @@ def distill(
     teacher_training: Training | None = None,
     teacher_augmentation: Augmentation | None = None,
     teacher_view: Literal["clean"] | int = "clean",
-    teacher_dtype: Literal["float16", "float32"] = "float16",
+    teacher_keep: Kept = "float16",
+    teacher_keep_taps: Taps | None = None,
     tuning: Sequence[Choice] = (Choice(),),
     seeds: Sequence[int] = (0, 1, 2),
     controls: Sequence[Control] = CONTROLS,
@@ -97,7 +99,9 @@ def distill(
         teacher_training: The teacher's, where it is trained here.
         teacher_augmentation: How the teacher's training images are varied.
         teacher_view: ``clean``, or how many fixed augmented views the teacher is asked about.
-        teacher_dtype: How its answers are stored.
+        teacher_keep: What is stored of its answers: a number format for all logits, or a kind such as
+            ``limbeck.teachers.store.TopKAnswers(k=32)``.
+        teacher_keep_taps: Layers that are stored beside them, for methods that compare inner layers.
         tuning: Choices that student and controls each try, decided on validation data.
         seeds: One student for each.
         controls: What the student is compared with.
@@ -136,7 +140,8 @@ def distill(
             training=teacher_training or Training(),
             augmentation=teacher_augmentation,
             view="clean" if teacher_view == "clean" else Views(views=teacher_view),
-            dtype=teacher_dtype,
+            keep=teacher_keep,
+            keep_taps=teacher_keep_taps,
         ),
         student=StudentRecipe(model=student if isinstance(student, Architecture) else described(student)),
         assistants=tuple(assistants),

@@ -14,14 +14,14 @@ from torch import nn
 from limbeck.errors import StoreError
 from limbeck.evaluation import agreement, kl_nats
 from limbeck.files import write_json
-from limbeck.pipeline.answering import answering_module, live
+from limbeck.pipeline.answering import answering_module, kept, live
 from limbeck.pipeline.arms import TEACHER
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced, Event, Noted
 from limbeck.pipeline.predict import logits_of
 from limbeck.recipe import Execution
 from limbeck.teachers import LiveTeacher
-from limbeck.teachers.store import FixedViews, Progress, StoreKey, store_key
+from limbeck.teachers.store import FixedViews, Keep, Progress, StoreKey, store_key
 from limbeck.teachers.store import label as fill
 from limbeck.teachers.store.format import targets_home
 from limbeck.types import digest
@@ -52,12 +52,13 @@ def ask(context: Context, answerer: str, *, stage: str) -> Iterator[Event]:
         yield Noted(stage, text)
     teacher = live(context, execution, answerer)
     if context.recipe.teacher.view == "same":
-        key = digest([teacher.digest, "same", execution.model_dump()])
-        held: dict[str, Any] = {"key": key, "path": None, "asked": 0, "records": 0, "bytes": 0}
+        asked = digest([teacher.digest, "same", execution.model_dump()])
+        held: dict[str, Any] = {"key": asked, "path": None, "asked": 0, "records": 0, "bytes": 0}
         who = "the teacher" if answerer == TEACHER else answerer
         yield Noted(stage, f"nothing is stored: {who} is asked about each view during the training")
     else:
-        held = yield from _fill(context, targets_key(context, teacher, execution), teacher, answerer, stage)
+        key = targets_key(context, teacher, execution, kept(context, module, answerer))
+        held = yield from _fill(context, key, teacher, answerer, stage)
     facts = {
         "teacher": teacher.digest,
         "execution": execution.model_dump(mode="json"),
@@ -96,7 +97,7 @@ def targets_whole(context: Context, answerer: str = TEACHER) -> bool:
     return True
 
 
-def targets_key(context: Context, teacher: LiveTeacher, execution: Execution) -> StoreKey:
+def targets_key(context: Context, teacher: LiveTeacher, execution: Execution, keep: Keep) -> StoreKey:
     """The key of the store that holds the answers of one who is asked in this run."""
     recipe = context.recipe
     view: FixedViews | Literal["clean"] = "clean"
@@ -108,7 +109,7 @@ def targets_key(context: Context, teacher: LiveTeacher, execution: Execution) ->
         context.splits.train,
         context.preprocessing,
         view=view,
-        keep=recipe.teacher.dtype,
+        keep=keep,
         execution=digest(computed),
     )
 

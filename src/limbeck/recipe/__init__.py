@@ -2,6 +2,7 @@
 
 from limbeck.recipe.assistant import Assistant as Assistant
 from limbeck.recipe.exports import Exports as Exports
+from limbeck.recipe.keeping import Taps as Taps
 from limbeck.recipe.loading import dump as dump
 from limbeck.recipe.loading import json_schema as json_schema
 from limbeck.recipe.loading import load as load

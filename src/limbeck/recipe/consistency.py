@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from limbeck.data.config import AnyData, Digits, FashionMNIST, ImageFolder
 from limbeck.methods import CE, Method
+from limbeck.methods.algebra import parts
 from limbeck.methods.wrapping import leaves
 from limbeck.models.object import ObjectModel
 from limbeck.models.python import PythonModel
+from limbeck.recipe.keeping import kind_of
 from limbeck.recipe.lines import Path, dotted
 from limbeck.recipe.training import Cosine, Training
+from limbeck.types import Few
 
 if TYPE_CHECKING:
     from limbeck.recipe.schema import Recipe
@@ -32,6 +35,7 @@ def conflicts(recipe: Recipe) -> list[Conflict]:
         *([] if recipe.teacher.given else _training(("teacher", "training"), recipe.teacher.training)),
         *_labels(recipe),
         *_teacher(recipe),
+        *_kept(recipe),
         *_assistants(recipe),
         *_augmentation(recipe),
     ]
@@ -117,6 +121,47 @@ def _distils(path: Path, method: Method) -> Iterator[Conflict]:
             path,
             "only fits labels, so nothing is distilled; add kd, as in {kd: {temperature: 2}, ce: {}}",
         )
+
+
+def _kept(recipe: Recipe) -> Iterator[Conflict]:
+    """What is stored of the answers must do for every method that reads them."""
+    held = kind_of(recipe.teacher.keep)
+    few = held.few(0)
+    if recipe.teacher.view == "same":
+        for name, given in (("keep", few), ("keep_taps", recipe.teacher.keep_taps)):
+            if given is not None:
+                yield (
+                    ("teacher", name),
+                    "has no effect with view: same, where nothing is stored; remove it, or set teacher.view",
+                )
+        return
+    if few is None:
+        return
+    methods = [recipe.method, *(each.method for each in recipe.assistants if each.method is not None)]
+    for method in methods:
+        if (
+            method.reads.inside and recipe.teacher.keep_taps is None
+        ):  # the teacher itself is asked while the student trains
+            continue
+        wanting = [part.kind for part in parts(method) if not _do(few, part)]
+        if not _do(few, method):
+            who = ", ".join(wanting) or "these methods together"
+            yield (
+                ("teacher", "keep"),
+                f"is {held.kind}, which keeps {few} of each answer, and that does not do for {who}; keep float16, or "
+                "more classes, or compare with top-k or sampled",
+            )
+    if "pseudo-labels" in recipe.controls and not few.likeliest:
+        yield (
+            ("controls",),
+            f"must not hold 'pseudo-labels' where teacher.keep is {held.kind}, which does not say which class is the "
+            "likeliest; remove it, or keep top-k-sampled",
+        )
+
+
+def _do(few: Few, method: Method) -> bool:
+    reads = method.reads
+    return not reads.teacher or (reads.few is not None and few.does_for(reads.few))
 
 
 def _assistants(recipe: Recipe) -> Iterator[Conflict]:

@@ -28,6 +28,7 @@ from limbeck.models.python import PythonModel
 from limbeck.recipe import consistency
 from limbeck.recipe.assistant import Assistant
 from limbeck.recipe.exports import Exports
+from limbeck.recipe.keeping import Kept, Taps
 from limbeck.recipe.plan import Plan
 from limbeck.recipe.training import Training
 from limbeck.recipe.tuning import Choice
@@ -82,8 +83,21 @@ class TeacherRecipe(Frozen):
     """What it is asked about: ``clean`` samples, once for all seeds and augmentations; ``{views: K}`` fixed views,
     which the student sees too; or ``same``: whatever the student sees, asked while it trains and not stored."""
 
-    dtype: Literal["float16", "float32"] = "float16"
-    """How its answers are stored."""
+    keep: Kept = "float16"
+    """What is stored of its answers: ``float32``, ``float16`` or ``int8`` for all logits, or a kind that keeps a few
+    classes, as in ``{kind: top-k, k: 32}``, which does for ``top-k``, ``sampled`` and ``pseudo-label``."""
+
+    keep_taps: Taps | None = None
+    """Layers that are stored beside the answers; null: none, and a method that reads inner layers asks the teacher
+    itself while the student trains."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_name(cls, value: Any) -> Any:
+        """Read ``dtype``, as ``keep`` was called when it could only be a number format."""
+        if not isinstance(value, Mapping) or "dtype" not in value or "keep" in value:
+            return value
+        return {"keep" if name == "dtype" else name: held for name, held in value.items()}
 
     @property
     def given(self) -> bool:

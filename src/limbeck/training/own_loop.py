@@ -12,7 +12,7 @@ from limbeck.errors import MethodError, TeacherError
 from limbeck.methods.base import Method, Traced
 from limbeck.taps import layers
 from limbeck.teachers import as_teacher
-from limbeck.training.terms import needed, shares, student_outputs, summed, tapped, totals
+from limbeck.training.terms import fitting, needed, shares, student_outputs, summed, tapped, totals
 from limbeck.types import ABSENT, CLEAN, Batch, Outputs, Teacher
 
 
@@ -162,7 +162,7 @@ def distilling(
             "would count twice. Take it out of the method, or say distilling(..., allow_labels=True)."
         )
     asked = as_teacher(teacher) if isinstance(teacher, nn.Module) else teacher
-    yield Distilling(student, needed(method, asked), method)
+    yield Distilling(student, fitting(method, asked), method)
 
 
 def _batch(batch: Batch | Tensor, labels: Tensor | None, ids: Tensor | None) -> Batch:

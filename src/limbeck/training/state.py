@@ -19,7 +19,7 @@ from limbeck.training import optimizer as optimizers
 from limbeck.training.fit import bound, check_fit, check_labels_occur, trace
 from limbeck.training.precision import laid_out
 from limbeck.training.randomness import drawing
-from limbeck.training.terms import Batches, TeacherView, needed
+from limbeck.training.terms import Batches, TeacherView, fitting, needed
 from limbeck.types import Teacher, digest
 
 _LABEL_BATCHES = 8
@@ -123,7 +123,7 @@ def start(
         MethodError: If the method has nothing to learn from.
     """
     place = torch.device(device)
-    needed(method, teacher)  # a missing teacher is said before anything is built
+    fitting(method, teacher)  # a missing teacher is said before anything is built
     _refuse_coupled_micro_batches(method, training)
     with drawing(seed, device=place):
 

@@ -166,12 +166,11 @@ def summed(parts: Mapping[str, Tensor]) -> Tensor:
     return reduce(torch.add, parts.values())
 
 
-def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
-    """The teacher with the taps that the method reads; nothing where it reads no teacher, which then costs nothing.
+def fitting(method: Method, teacher: Teacher | None) -> Teacher | None:
+    """The teacher, before it is known which of its layers are read; nothing where the method reads no teacher.
 
     Raises:
-        TeacherError: If the method reads a teacher and there is none, inner layers that it does not offer, or
-            more classes than its answers hold.
+        TeacherError: If the method reads a teacher and there is none, or more classes than its answers hold.
     """
     if not method.reads.teacher:
         return None
@@ -181,6 +180,18 @@ def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
             "Give a teacher, or use a method that reads labels only (ce)."
         )
     _check_form(method, teacher.offer.few)
+    return teacher
+
+
+def needed(method: Method, teacher: Teacher | None) -> Teacher | None:
+    """The teacher with the taps that the method reads; nothing where it reads no teacher, which then costs nothing.
+
+    Raises:
+        TeacherError: As :func:`fitting`, and if the method reads inner layers that the teacher does not offer.
+    """
+    teacher = fitting(method, teacher)
+    if teacher is None:
+        return None
     taps = method.reads.teacher_taps
     if set(taps) == set(teacher.offer.taps):
         return teacher

@@ -13,17 +13,31 @@ from torch import Tensor
 
 from limbeck.errors import TeacherError
 from limbeck.losses.sparse import sampled_cross_entropy
-from limbeck.teachers.store import Dense, Embeddings, Features, Keep, Sampled, TopK, TopKSampled, Values
+from limbeck.teachers.store import (
+    DenseAnswers,
+    Embeddings,
+    Features,
+    Keep,
+    SampledAnswers,
+    TopKAnswers,
+    TopKSampledAnswers,
+    Values,
+)
 from limbeck.teachers.store.keeping import KINDS, keep_of
 from limbeck.teachers.store.kept_error import joined, kept_error
 from limbeck.types import CLEAN, Few, Outputs, Sparse
 
 IDS = torch.tensor([5, 2**62 + 3, 77])
 WHOLE = [
-    Dense(dtype="float32"), Dense(), Dense(dtype="int8"), Dense(of="probabilities"),
-    Dense(of="probabilities", dtype="int8"), Values(dtype="float32"), Values(dtype="int8"), Embeddings(),
+    DenseAnswers(dtype="float32"), DenseAnswers(), DenseAnswers(dtype="int8"), DenseAnswers(of="probabilities"),
+    DenseAnswers(of="probabilities", dtype="int8"), Values(dtype="float32"), Values(dtype="int8"), Embeddings(),
 ]  # fmt: skip
-FEW = [TopK(k=3), TopKSampled(k=2, draws=4), Sampled(draws=6), Sampled(draws=6, draw_temperature=2.0)]
+FEW = [
+    TopKAnswers(k=3),
+    TopKSampledAnswers(k=2, draws=4),
+    SampledAnswers(draws=6),
+    SampledAnswers(draws=6, draw_temperature=2.0),
+]
 
 
 def answers(seed: int, classes: int, size: float) -> Tensor:
@@ -51,7 +65,7 @@ def test_whole_answers_come_back_within_the_stated_bound(
     logits = answers(seed, classes, size)
     off = kind.difference(written(kind, logits), logits, IDS, CLEAN)
     assert float(off.max()) <= kind.bound(logits) <= kind.allowed(logits)
-    if kind.dtype == "float32" and not (isinstance(kind, Dense) and kind.of == "probabilities"):
+    if kind.dtype == "float32" and not (isinstance(kind, DenseAnswers) and kind.of == "probabilities"):
         assert torch.equal(written(kind, logits).logits, logits)
 
 
@@ -87,13 +101,13 @@ def test_a_class_that_is_not_there_stays_away(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("keep", "expected"),
     [
-        (Keep(answers=Dense(dtype="float32")), 4 * 1000),
+        (Keep(answers=DenseAnswers(dtype="float32")), 4 * 1000),
         (Keep(), 2 * 1000),
-        (Keep(answers=Dense(dtype="int8")), 8 + 1000),
-        (Keep(answers=TopK(k=16)), 16 * (2 + 2) + 2),
-        (Keep(answers=Sampled(draws=50)), 50 * 2),
-        (Keep(answers=Sampled(draws=50, draw_temperature=2.0)), 50 * (2 + 4)),
-        (Keep(answers=TopKSampled(k=16, draws=8)), 16 * (2 + 2) + 2 + 8 * 2),
+        (Keep(answers=DenseAnswers(dtype="int8")), 8 + 1000),
+        (Keep(answers=TopKAnswers(k=16)), 16 * (2 + 2) + 2),
+        (Keep(answers=SampledAnswers(draws=50)), 50 * 2),
+        (Keep(answers=SampledAnswers(draws=50, draw_temperature=2.0)), 50 * (2 + 4)),
+        (Keep(answers=TopKSampledAnswers(k=16, draws=8)), 16 * (2 + 2) + 2 + 8 * 2),
         (Keep(taps=(Features(name="a", shape=(4, 3, 3), dtype="int8"),)), 2000 + 8 + 36),
     ],
     ids=str,
@@ -103,22 +117,22 @@ def test_an_answer_takes_the_bytes_that_one_counts_by_hand(keep: Keep, expected:
 
 
 def test_more_than_65536_classes_take_four_bytes_each() -> None:
-    assert TopK(k=1).unit_bytes(65536) == 2 + 2 + 2
-    assert TopK(k=1).unit_bytes(65537) == 4 + 2 + 2
+    assert TopKAnswers(k=1).unit_bytes(65536) == 2 + 2 + 2
+    assert TopKAnswers(k=1).unit_bytes(65537) == 4 + 2 + 2
     logits = torch.zeros(3, 65537)
     logits[:, 65536] = 20.0
-    assert sparse(TopK(k=1), logits).classes.tolist() == [[65536]] * 3
+    assert sparse(TopKAnswers(k=1), logits).classes.tolist() == [[65536]] * 3
 
 
 def test_draws_depend_on_seed_view_and_sample_alone() -> None:
     logits = answers(0, 50, 1.0)
-    kind = Sampled(draws=40)
+    kind = SampledAnswers(draws=40)
     whole = sparse(kind, logits).drawn
     turned = kind.decode(kind.encode(logits.flip(0), IDS.flip(0), CLEAN), 50).sparse
     assert turned is not None
     assert torch.equal(turned.drawn.flip(0), whole)
     assert not torch.equal(sparse(kind, logits, 1).drawn, whole)
-    assert not torch.equal(sparse(Sampled(draws=40, seed=1), logits).drawn, whole)
+    assert not torch.equal(sparse(SampledAnswers(draws=40, seed=1), logits).drawn, whole)
     same = logits[:1].expand(3, 50)
     assert not torch.equal(sparse(kind, same).drawn[0], sparse(kind, same).drawn[1])
 
@@ -136,7 +150,7 @@ def test_on_average_over_seeds_and_samples_loss_and_gradient_are_those_of_the_wh
     ids, losses, gradients = torch.arange(600), [], []
     for seed in range(4):
         drawing = {"draws": 6, "draw_temperature": temperature, "seed": seed}
-        kind = TopKSampled(k=k, **drawing) if k else Sampled(**drawing)
+        kind = TopKSampledAnswers(k=k, **drawing) if k else SampledAnswers(**drawing)
         found = kind.decode(kind.encode(one.expand(600, 8), ids, CLEAN), 8).sparse
         assert found is not None
         student = other.expand(600, 8).clone().requires_grad_()
@@ -162,8 +176,8 @@ def test_exact_classes_make_the_variance_smaller() -> None:
             each.append(masses.scatter(1, found.classes, found.log_probs.exp()))
         return float(torch.stack(each).var(0).sum())
 
-    drawn = spread(lambda seed: Sampled(draws=16, seed=seed))
-    assert spread(lambda seed: TopKSampled(k=8, draws=8, seed=seed)) < 0.5 * drawn
+    drawn = spread(lambda seed: SampledAnswers(draws=16, seed=seed))
+    assert spread(lambda seed: TopKSampledAnswers(k=8, draws=8, seed=seed)) < 0.5 * drawn
 
 
 @pytest.mark.parametrize("kind", [*WHOLE, *FEW], ids=str)
@@ -180,7 +194,7 @@ def test_what_it_costs_is_measured_on_the_answers(kind: Any) -> None:
     assert error.log_prob is not None
     assert error.worst_log_prob is not None
     assert 0 <= error.log_prob <= error.worst_log_prob
-    if kind == Dense(dtype="float32"):
+    if kind == DenseAnswers(dtype="float32"):
         assert (error.largest, error.log_prob, error.kl) == (0, 0, 0)
 
 
@@ -196,9 +210,9 @@ def test_the_error_of_halves_is_that_of_the_formula() -> None:
 
 def test_the_tail_that_is_kept_as_one_mass_is_shared_out_evenly() -> None:
     logits = torch.tensor([[3.0, 1.0, 1.0, 1.0]]).expand(3, 4)
-    even = kept_error(Keep(answers=TopK(k=1)), Outputs(logits), written(TopK(k=1), logits))
+    even = kept_error(Keep(answers=TopKAnswers(k=1)), Outputs(logits), written(TopKAnswers(k=1), logits))
     uneven = logits + torch.tensor([0.0, 2.0, 0.0, -2.0])
-    lost = kept_error(Keep(answers=TopK(k=1)), Outputs(uneven), written(TopK(k=1), uneven))
+    lost = kept_error(Keep(answers=TopKAnswers(k=1)), Outputs(uneven), written(TopKAnswers(k=1), uneven))
     assert even.kl == pytest.approx(0, abs=1e-6)
     assert lost.kl is not None
     assert lost.kl > 0.01
@@ -208,7 +222,7 @@ def test_taps_come_back_beside_the_answer() -> None:
     maps = torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     for dtype, exact in (("float32", True), ("float16", False), ("int8", False)):
         tap = Features(name="stages.1", shape=(4, 2, 2), dtype=dtype)
-        keep = Keep(answers=TopK(k=2), taps=(tap,))
+        keep = Keep(answers=TopKAnswers(k=2), taps=(tap,))
         given = Outputs(answers(0, 5, 1.0), {"stages.1": maps})
         kept = keep.decode(keep.encode(given, IDS, CLEAN), 5)
         off = float((kept.taps["stages.1"] - maps).abs().max())
@@ -223,7 +237,7 @@ def test_a_number_that_halves_cannot_hold_is_refused_with_the_cure() -> None:
     logits = torch.tensor([[7e4, 0.0]]).expand(3, 2)
     with pytest.raises(TeacherError, match=r"kept as float16 .*Set teacher.keep to float32"):
         Keep().encode(Outputs(logits), IDS, CLEAN)
-    Keep(answers=Dense(dtype="int8")).encode(Outputs(logits), IDS, CLEAN)
+    Keep(answers=DenseAnswers(dtype="int8")).encode(Outputs(logits), IDS, CLEAN)
     tap = Features(name="a", shape=(2,))
     with pytest.raises(TeacherError, match=r"teacher's a, kept as float16 .*keep_taps"):
         Keep(taps=(tap,)).encode(Outputs(torch.zeros(3, 2), {"a": logits}), IDS, CLEAN)
@@ -238,7 +252,7 @@ def test_a_kind_survives_dump_and_load_and_every_field_counts(kind: Any) -> None
 
 
 def test_a_word_is_a_format_of_all_logits_and_nothing_else_is_taken() -> None:
-    assert keep_of("int8") == Keep(answers=Dense(dtype="int8"))
+    assert keep_of("int8") == Keep(answers=DenseAnswers(dtype="int8"))
     assert keep_of(Keep()) == Keep()
     with pytest.raises(TeacherError, match="keep must be 'float32', 'float16', 'int8', a kind"):
         keep_of("bfloat16")

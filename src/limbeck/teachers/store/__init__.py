@@ -10,7 +10,7 @@ from limbeck.teachers.store.key import FixedViews as FixedViews
 from limbeck.teachers.store.key import StoreKey as StoreKey
 from limbeck.teachers.store.key import differences as differences
 from limbeck.teachers.store.key import store_key as store_key
-from limbeck.teachers.store.kinds import Dense as Dense
+from limbeck.teachers.store.kinds import DenseAnswers as DenseAnswers
 from limbeck.teachers.store.kinds import Embeddings as Embeddings
 from limbeck.teachers.store.kinds import Features as Features
 from limbeck.teachers.store.kinds import Values as Values
@@ -18,8 +18,8 @@ from limbeck.teachers.store.labelling import Progress as Progress
 from limbeck.teachers.store.labelling import label as label
 from limbeck.teachers.store.reader import Store as Store
 from limbeck.teachers.store.reader import open_store as open_store
-from limbeck.teachers.store.sparse_kinds import Sampled as Sampled
-from limbeck.teachers.store.sparse_kinds import TopK as TopK
-from limbeck.teachers.store.sparse_kinds import TopKSampled as TopKSampled
+from limbeck.teachers.store.sparse_kinds import SampledAnswers as SampledAnswers
+from limbeck.teachers.store.sparse_kinds import TopKAnswers as TopKAnswers
+from limbeck.teachers.store.sparse_kinds import TopKSampledAnswers as TopKSampledAnswers
 from limbeck.teachers.store.verification import Verification as Verification
 from limbeck.teachers.store.verification import verify as verify

@@ -13,21 +13,24 @@ from torch import Tensor
 
 from limbeck.errors import TeacherError
 from limbeck.teachers.acceptance import check_finite
-from limbeck.teachers.store.kinds import Dense, Embeddings, Features, Kind, Values
+from limbeck.teachers.store.kinds import DenseAnswers, Embeddings, Features, Kind, Values
 from limbeck.teachers.store.packing import Records
-from limbeck.teachers.store.sparse_kinds import Sampled, TopK, TopKSampled
+from limbeck.teachers.store.sparse_kinds import SampledAnswers, TopKAnswers, TopKSampledAnswers
 from limbeck.types import Frozen, Outputs
 
 KINDS: Final[Mapping[str, type[Kind]]] = {
-    "dense": Dense,
+    "dense": DenseAnswers,
     "embeddings": Embeddings,
-    "sampled": Sampled,
-    "top-k": TopK,
-    "top-k-sampled": TopKSampled,
+    "sampled": SampledAnswers,
+    "top-k": TopKAnswers,
+    "top-k-sampled": TopKSampledAnswers,
     "values": Values,
 }
 
-AnyKind = Annotated[Dense | Embeddings | Sampled | TopK | TopKSampled | Values, Field(discriminator="kind")]
+AnyKind = Annotated[
+    DenseAnswers | Embeddings | SampledAnswers | TopKAnswers | TopKSampledAnswers | Values,
+    Field(discriminator="kind"),
+]
 
 ANSWER: Final = "answer"
 """The part of a record that holds the answer."""
@@ -38,7 +41,7 @@ _WORDS: Final = ("float32", "float16", "int8")
 class Keep(Frozen):
     """What is kept of each answer."""
 
-    answers: AnyKind = Dense()
+    answers: AnyKind = DenseAnswers()
     """The kind of the answers."""
 
     taps: tuple[Features, ...] = ()
@@ -94,7 +97,7 @@ class Keep(Frozen):
 
     def _check_fits(self, kept: Outputs, ids: Tensor) -> None:
         cure = "Set teacher.keep to float32, or to int8, which has a scale for each answer."
-        if kept.dense is not None and isinstance(self.answers, (Dense, Values, Embeddings)):
+        if kept.dense is not None and isinstance(self.answers, (DenseAnswers, Values, Embeddings)):
             self._check(kept.dense, ids, "The teacher's answers", self.answers.dtype, cure)
         for tap in self.taps:
             cure = "Set teacher.keep_taps.dtype to float32, or to int8, which has a scale for each sample."

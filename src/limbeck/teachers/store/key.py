@@ -99,7 +99,7 @@ def store_key(
         preprocessing: Fitted.
         view: ``clean``, or the fixed augmentations.
         keep: What is kept of each answer: a number format for all logits (``float32``, ``float16``, ``int8``), a
-            kind such as ``TopK(k=32)``, or a :class:`~limbeck.teachers.store.keeping.Keep` with taps.
+            kind such as ``TopKAnswers(k=32)``, or a :class:`~limbeck.teachers.store.keeping.Keep` with taps.
         execution: A digest of how the teacher is computed; empty if that does not matter.
 
     Raises:

@@ -104,7 +104,7 @@ class Numbers(Kind):
         return self.packing(answers.shape[1]).bound(answers)
 
 
-class Dense(Numbers):
+class DenseAnswers(Numbers):
     """Every class: its logit, or its probability."""
 
     kind: Literal["dense"] = "dense"

@@ -116,7 +116,7 @@ class SparseKind(Kind):
         return 0
 
 
-class TopK(SparseKind):
+class TopKAnswers(SparseKind):
     """The likeliest classes with their log-probabilities, and the mass of all others together."""
 
     unit: ClassVar[str] = "nats"
@@ -148,7 +148,7 @@ class Drawing(SparseKind):
         return self.seed
 
 
-class TopKSampled(Drawing):
+class TopKSampledAnswers(Drawing):
     """The likeliest classes exactly, and classes drawn from all others: unbiased, and of small variance."""
 
     unit: ClassVar[str] = "nats"
@@ -162,7 +162,7 @@ class TopKSampled(Drawing):
         return Few(self.k, self.draws, self.draw_temperature)
 
 
-class Sampled(Drawing):
+class SampledAnswers(Drawing):
     """Classes drawn from the whole answer (Anshumann et al., `Sparse Logit Sampling
     <https://arxiv.org/abs/2503.16870>`_, 2025).
     """
