@@ -11,9 +11,9 @@ import limbeck
 
 ROOT = Path(limbeck.__file__).parent
 ORDER = [
-    "version", "environment", "errors", "importing", "files", "types", "losses", "taps", "data", "models", "teachers",
-    "methods", "recipe", "training", "compress", "evaluation", "export", "reports", "pipeline", "search", "cli",
-    "__init__", "__main__",
+    "version", "environment", "errors", "importing", "threads", "files", "types", "losses", "taps", "data", "models",
+    "teachers", "methods", "recipe", "training", "compress", "evaluation", "export", "reports", "pipeline", "search",
+    "cli", "__init__", "__main__",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import torch
 from limbeck.recipe.plan import Execution
 from limbeck.training import measure
 from limbeck.training.measure import Timing, executions, measure_plan
+from limbeck.training.products import ProductErrors
 
 
 def test_measures_every_choice_and_takes_one_of_them(bench) -> None:
@@ -13,11 +14,13 @@ def test_measures_every_choice_and_takes_one_of_them(bench) -> None:
     found = measure_plan(bench.cnn, bench.cnn, (2, 5, 5), 3, batch_examples=8, cores=2, budget_seconds=0.3)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
+    assert torch.get_float32_matmul_precision() == "highest"
+    ways = 4 if found.products.fp32 else 3
     tried = {
         work: [each for each in found.timings if each.work == work]
         for work in ("student", "teacher", "label")
     }
-    assert [len(each) for each in tried.values()] == [6, 6, 9]
+    assert [len(each) for each in tried.values()] == [2 * ways, 2 * ways, 3 * ways]
     assert found.plan.student in [each.execution for each in tried["student"]]
     assert found.plan.teacher in [each.execution for each in tried["teacher"]]
     assert (found.plan.label, found.plan.label_batch_examples) in [
@@ -27,8 +30,18 @@ def test_measures_every_choice_and_takes_one_of_them(bench) -> None:
 
 
 def test_rows_have_no_channels_to_put_last() -> None:
-    assert {each.layout for each in executions((64,), [1])} == {"contiguous"}
-    assert len(executions((1, 28, 28), [1, 2])) == 6
+    assert {each.layout for each in executions((64,), [1], medium=True)} == {"contiguous"}
+    assert len(executions((64,), [1], medium=True)) == 3
+    assert len(executions((1, 28, 28), [1, 2], medium=False)) == 6
+
+
+@pytest.mark.parametrize(("medium", "tried"), [(3e-7, True), (2e-6, False), (4e-3, False)])
+def test_medium_is_tried_only_where_it_is_as_exact_as_fp32(
+    bench, medium: float, tried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "product_errors", lambda: ProductErrors(highest=2e-7, medium=medium))
+    found = measure_plan(bench.mlp, None, (6,), 3, batch_examples=8, cores=1, budget_seconds=0.01)
+    assert any(each.execution.matmul == "medium" for each in found.timings) == tried
 
 
 def test_without_a_teacher_only_the_student_is_measured(bench) -> None:
@@ -54,3 +67,13 @@ def test_students_train_side_by_side_where_more_gets_done(
 def test_the_plainer_choice_wins_unless_another_is_clearly_faster(bf16: float, chosen: str) -> None:
     plan = measure._chosen([timing(1.0), timing(bf16, precision="bf16")], 1)
     assert plan.student.precision == chosen
+
+
+@pytest.mark.parametrize(("medium", "chosen"), [(0.97, "highest"), (0.6, "medium")])
+def test_medium_has_to_be_really_faster(medium: float, chosen: str) -> None:
+    plan = measure._chosen([timing(1.0), timing(medium, matmul="medium")], 1)
+    assert plan.student.matmul == chosen
+
+
+def test_compiling_is_never_chosen() -> None:
+    assert not any(each.compile for each in executions((1, 28, 28), [1, 2], medium=True))

@@ -62,8 +62,9 @@ def _versions() -> Iterator[Check]:
 def _threads() -> Iterator[Check]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    yield Check("cores", "ok", f"{cores} usable; torch uses {torch.get_num_threads()}")
+    from limbeck.threads import cores
+
+    yield Check("cores", "ok", f"{cores()} usable; torch uses {torch.get_num_threads()}")
     yield _dynamic()
     policy = os.environ.get("OMP_WAIT_POLICY", "")
     if policy.lower() == "passive":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
+
+from limbeck.threads import cores
 
 _PACKAGES: Final = ("torch", "numpy", "onnx", "onnxruntime")
 
@@ -22,7 +23,7 @@ def hardware() -> dict[str, Any]:
     """
     return {
         "cpu": _cpu_name(),
-        "cores": _usable_cores(),
+        "cores": cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "os": platform.platform(),
         "machine": platform.machine(),
@@ -38,12 +39,6 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _usable_cores() -> int:
-    if affinity := getattr(os, "sched_getaffinity", None):
-        return len(affinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

@@ -1,6 +1,7 @@
 """Run as a script in a process of its own: load an ONNX file, answer some requests, print the memory used.
 
-It imports nothing of Limbeck: torch would hide what a session of onnxruntime needs.
+It imports nothing of Limbeck: torch would hide what a session of onnxruntime needs. So the options of the session are
+said here again, as :mod:`limbeck.threads` says them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def forget_peak() -> None:
 def main(model: str, batch_examples: int, threads: int, requests: int) -> dict[str, int]:
     """Resident bytes before the session and at the highest point after it."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     forget_peak()
     before = peak_bytes()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from limbeck.compress.silence import silence
 from limbeck.errors import ModelError
 from limbeck.export.deployed import Deployed
+from limbeck.threads import FILE_THREADS, session_options
 
 Runner = Callable[[NDArray[Any]], NDArray[np.float32]]
 """Raw samples ``[n, ...]`` to logits ``[n, classes]``."""
 
 
-def open_onnx(path: Path, threads: int = 1) -> Runner:
+def open_onnx(path: Path, threads: int = FILE_THREADS) -> Runner:
     """An ONNX file in onnxruntime on the CPU.
 
     Args:
@@ -29,11 +30,7 @@ def open_onnx(path: Path, threads: int = 1) -> Runner:
     Raises:
         ModelError: If onnxruntime cannot load the file.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options = session_options(threads)
     options.log_severity_level = 4  # what goes wrong is raised
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

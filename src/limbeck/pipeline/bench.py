@@ -18,9 +18,10 @@ from limbeck.files import read_json
 from limbeck.pipeline.folder import existing
 from limbeck.recipe import Evaluation
 from limbeck.reports import Efficiency
+from limbeck.threads import FILE_THREADS
 
 BLOCK_EXAMPLES = 32
-THREADS = 1
+THREADS = FILE_THREADS
 
 
 @dataclass(frozen=True, slots=True)

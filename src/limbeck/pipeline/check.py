@@ -22,11 +22,11 @@ from limbeck.pipeline.answering import asked_live, kept
 from limbeck.pipeline.arms import TEACHER, Arm, assistant_arms, student_arms, teacher_arm
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
-from limbeck.pipeline.planning import cores
 from limbeck.pipeline.predict import logits_of
 from limbeck.pipeline.teacher import given_teacher, labels_of, weak
 from limbeck.recipe import Execution
 from limbeck.teachers import LiveTeacher
+from limbeck.threads import cores
 from limbeck.training import TrainState, estimate, gradient_conflict, gradient_share, start
 from limbeck.types import Teacher
 

@@ -23,7 +23,7 @@ from limbeck.recipe import Execution, Plan, Recipe, Training
 from limbeck.recipe import load as load_recipe
 from limbeck.teachers import StoredTeacher
 from limbeck.teachers.store import Store
-from limbeck.training.precision import refuse_dynamic_threads
+from limbeck.threads import refuse_dynamic_threads
 from limbeck.training.terms import TeacherView
 from limbeck.types import digest
 

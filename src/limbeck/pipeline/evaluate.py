@@ -21,6 +21,7 @@ from limbeck.pipeline.events import Advanced, Event
 from limbeck.pipeline.predict import answers_for, logits_of
 from limbeck.pipeline.students import trained
 from limbeck.recipe import Execution
+from limbeck.threads import all_threads
 
 ROBUSTNESS_EXAMPLES = 1000
 _LINEAR_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -32,7 +33,7 @@ def evaluate(context: Context) -> Iterator[Event]:
     All models are computed in fp32 here, whatever the plan trains them in.
     """
     test = context.splits.test
-    exact = Execution(threads=torch.get_num_threads())
+    exact = Execution(threads=context.plan.threads)
     answers: dict[str, NDArray[np.float32]] = {}
     models = list(_models(context))
     total = len(models)
@@ -42,7 +43,8 @@ def evaluate(context: Context) -> Iterator[Event]:
     facts: dict[str, Any] = {}
     if "linear" in context.recipe.controls:
         yield Advanced("evaluate", "linear", total, total)
-        answers["linear"], facts["linear"] = _linear(context)
+        with all_threads(exact.threads):
+            answers["linear"], facts["linear"] = _linear(context)
     answers["labels"] = test.labels.numpy()
     if context.recipe.evaluation.robustness:
         yield Advanced("evaluate", "robustness", total, total)

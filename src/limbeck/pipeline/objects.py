@@ -11,7 +11,8 @@ from torch import nn
 
 from limbeck.data import Splits
 from limbeck.models.object import ObjectModel
-from limbeck.teachers.identity import one_thread, probe, teacher_digest
+from limbeck.teachers.identity import probe, teacher_digest
+from limbeck.threads import threads
 from limbeck.training.randomness import drawing
 from limbeck.types import digest
 
@@ -62,7 +63,7 @@ def identity(build: Factory, shape: tuple[int, ...] | None = None) -> str:
 
 
 def _probed(example: nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
-    with one_thread(), torch.no_grad():
+    with threads(1), torch.no_grad():
         answers = example.eval()(probe(shape))
     whole = isinstance(answers, torch.Tensor) and bool(torch.isfinite(answers).all())
     return answers.float() if whole else torch.zeros(1, 1)  # what it lacks, the check says

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
@@ -14,11 +13,13 @@ from limbeck.files import cache_home, read_json, write_json
 from limbeck.pipeline.arms import student_arms, teacher_arm
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
-from limbeck.recipe import Plan
+from limbeck.recipe import Execution, Plan
+from limbeck.threads import cores
 from limbeck.training import measure_plan
+from limbeck.training.products import product_errors
 from limbeck.types import digest
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 def make_plan(context: Context) -> Iterator[Event]:
@@ -35,26 +36,39 @@ def make_plan(context: Context) -> Iterator[Event]:
         record = {**read_json(kept), "pinned": False}
     write_json(context.folder.plan, record)
     context.forget_plan()
-    yield Noted("plan", described(Plan.model_validate(record["plan"])))
+    plan = Plan.model_validate(record["plan"])
+    yield Noted("plan", described(plan))
+    if record["pinned"] and (sentence := _inexact(plan)):
+        yield Noted("plan", sentence, warning=True)
 
 
 def described(plan: Plan) -> str:
     """A plan in one line."""
-    student, teacher = plan.student, plan.teacher
     side = f"{plan.workers} trainings side by side" if plan.workers > 1 else "one training at a time"
     return (
-        f"students {student.precision} {student.layout}, {_threads(student.threads)}, {side}; "
-        f"teacher {teacher.precision} {teacher.layout}, {_threads(teacher.threads)}"
+        f"students {_computed(plan.student)}, {side}; teacher {_computed(plan.teacher)}; answers "
+        f"{_computed(plan.label)}, {plan.label_batch_examples} at once"
     )
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _computed(execution: Execution) -> str:
+    """An execution in a few words; what is as usual goes without saying."""
+    words: list[str] = [execution.precision, execution.layout]
+    words += ["medium products"] if execution.matmul == "medium" else []
+    words += ["compiled"] if execution.compile else []
+    return f"{' '.join(words)}, {execution.threads} thread{'s' if execution.threads > 1 else ''}"
 
 
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count > 1 else ''}"
+def _inexact(plan: Plan) -> str | None:
+    """A sentence where a pinned plan asks for products that are not fp32's on this processor."""
+    works = {"teacher": plan.teacher, "label": plan.label, "student": plan.student}
+    asking = [f"plan.{work}.matmul" for work, execution in works.items() if execution.matmul == "medium"]
+    if not asking or (found := product_errors()).fp32:
+        return None
+    return (
+        f"{' and '.join(asking)} is medium, and on this processor that errs by {found.medium:.1g} where fp32 errs by "
+        f"{found.highest:.1g}. Say highest for fp32, or bf16 if you mean it"
+    )
 
 
 def _measured(context: Context) -> dict[str, Any]:
@@ -72,6 +86,7 @@ def _measured(context: Context) -> dict[str, Any]:
     timings = [{**asdict(timing), "execution": timing.execution.model_dump()} for timing in measured.timings]
     return {
         "plan": measured.plan.model_dump(mode="json"),
+        "products": {**asdict(measured.products), "fp32": measured.products.fp32},
         "timings": timings,
         "seconds": measured.seconds,
         "hardware": hardware(),

@@ -7,7 +7,6 @@ the pipe from its parent closes, it ends at once, so that a killed run leaves no
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from limbeck import errors
 from limbeck.errors import LimbeckError, RunError
 from limbeck.pipeline.events import Advanced, Event, Noted
 from limbeck.recipe.plan import Execution
+from limbeck.threads import environment
 
 Line = dict[str, Any]
 Pipe = TypeVar("Pipe")
@@ -33,13 +33,12 @@ class Worker:
     ) -> None:
         self.number = number
         self.job: str | None = None
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "limbeck.pipeline.worker", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=environment(threads),
         )
         reader = threading.Thread(target=self._listen, args=(replies,), daemon=True)
         reader.start()

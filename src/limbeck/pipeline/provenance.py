@@ -14,6 +14,7 @@ from limbeck.files import read_json
 from limbeck.models import Architecture
 from limbeck.pipeline.arms import TEACHER, assistant_arms
 from limbeck.pipeline.context import Context
+from limbeck.threads import recorded
 from limbeck.version import VERSION
 
 _PACKAGES = (
@@ -41,6 +42,7 @@ def provenance(context: Context) -> dict[str, Any]:
         **_assistants(context),
         "seeds": list(context.recipe.seeds),
         "plan": context.plan.model_dump(mode="json"),
+        "threads": recorded(context.plan.threads),
         "rebuildable": rebuildable,
     }
 

@@ -81,7 +81,8 @@ def _results(context: Context) -> Any:
 
 
 def _evaluation(context: Context) -> Any:
-    return [_results(context), context.recipe.evaluation.robustness, list(context.recipe.controls)]
+    settings = [context.recipe.evaluation.robustness, list(context.recipe.controls), context.plan.threads]
+    return [_results(context), settings]
 
 
 def _export(context: Context) -> Any:

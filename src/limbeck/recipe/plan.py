@@ -10,6 +10,7 @@ from limbeck.types import Frozen
 
 Precision = Literal["fp32", "bf16"]
 Layout = Literal["contiguous", "channels_last"]
+Matmul = Literal["highest", "medium"]
 
 
 class Execution(Frozen):
@@ -23,6 +24,14 @@ class Execution(Frozen):
 
     threads: PositiveInt = 1
     """Threads of one process."""
+
+    matmul: Matmul = "highest"
+    """How products of fp32 matrices are computed, in torch's words. ``medium`` is chosen only where it is faster and
+    the error that this processor makes in it was measured to be that of fp32."""
+
+    compile: bool = False
+    """Compile the model with ``torch.compile``, which takes seconds to minutes before the first step and needs a C++
+    compiler. Never chosen by the measurement."""
 
 
 class Plan(Frozen):
@@ -42,3 +51,8 @@ class Plan(Frozen):
 
     workers: PositiveInt = 1
     """Students and controls that train side by side, each in a process of its own."""
+
+    @property
+    def threads(self) -> int:
+        """The most that any of its work uses: for stages that compute alone and have no execution of their own."""
+        return max(self.teacher.threads, self.label.threads, self.student.threads)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -50,17 +49,6 @@ def probe(shape: tuple[int, ...]) -> Tensor:
         float32 ``[8, *shape]``.
     """
     return torch.randn(_PROBES, *shape, generator=torch.Generator().manual_seed(_SEED))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Ask on one thread, so that the number of threads does not change who a teacher is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def source_code(model: nn.Module | Callable[[Tensor], object]) -> list[str]:

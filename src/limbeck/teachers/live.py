@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from limbeck.errors import TeacherError
 from limbeck.taps import tap
 from limbeck.teachers.acceptance import check_finite, check_logits
-from limbeck.teachers.identity import one_thread, probe, teacher_digest
+from limbeck.teachers.identity import probe, teacher_digest
+from limbeck.threads import threads
 from limbeck.types import Batch, Offer, Outputs, Teacher
 
 Ask = Callable[[Tensor], object]
@@ -134,7 +135,7 @@ class LiveTeacher:
         if self._shape is None:
             return None
         questions = probe(self._shape).to(_place(self._model, torch.device("cpu")))
-        with one_thread():
+        with threads(1):  # how many there are must not change who a teacher is
             answers = self._ask(questions).logits.cpu()
         check_finite(
             answers,

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from limbeck.errors import NonFiniteLossError
 from limbeck.recipe.plan import Execution
+from limbeck.threads import refuse_dynamic_threads
 from limbeck.training.gathering import gathered, micro_batches
 from limbeck.training.optimizer import set_learning_rate
-from limbeck.training.precision import refuse_dynamic_threads, threads
+from limbeck.training.precision import arithmetic
 from limbeck.training.randomness import drawing, step_seed
 from limbeck.training.schedule import factor
 from limbeck.training.state import TrainState
@@ -121,7 +122,7 @@ def train(
     watch = _Watch(state)
     while not state.done:
         _restore(modes)
-        with threads(execution.threads), torch.enable_grad():
+        with arithmetic(execution), torch.enable_grad():
             step = _step(state, stream, asked, watch, execution=execution, view=teacher_view)
         yield step
 

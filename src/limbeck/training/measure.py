@@ -11,19 +11,22 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from limbeck.recipe.plan import Execution, Layout, Plan, Precision
+from limbeck.recipe.plan import Execution, Layout, Matmul, Plan, Precision
 from limbeck.recipe.training import SGD
+from limbeck.threads import refuse_dynamic_threads
 from limbeck.training import optimizer as optimizers
-from limbeck.training.precision import autocast, laid_out, refuse_dynamic_threads, threads
+from limbeck.training.precision import arithmetic, autocast, laid_out
+from limbeck.training.products import ProductErrors, product_errors
 from limbeck.training.randomness import drawing
 
 ModelSource = Callable[[], nn.Module]
 Work = Literal["teacher", "label", "student"]
 
-_FORMATS: tuple[tuple[Precision, Layout], ...] = (
-    ("fp32", "contiguous"),
-    ("fp32", "channels_last"),
-    ("bf16", "channels_last"),
+_FORMATS: tuple[tuple[Precision, Layout, Matmul], ...] = (
+    ("fp32", "contiguous", "highest"),
+    ("fp32", "channels_last", "highest"),
+    ("fp32", "channels_last", "medium"),
+    ("bf16", "channels_last", "highest"),
 )
 _ASKED_EXAMPLES = (128, 256, 512)
 _BUDGET = {"teacher": 0.45, "label": 0.2, "student": 0.35}
@@ -55,6 +58,8 @@ class Measured:
     """The plan that was chosen, and what it was chosen by."""
 
     plan: Plan
+    products: ProductErrors
+    """The error of fp32 matrix products, by which ``medium`` was tried or not."""
     timings: tuple[Timing, ...]
     seconds: float
 
@@ -93,7 +98,7 @@ def measure_plan(
     device: torch.device | str = "cpu",
     budget_seconds: float = 8.0,
 ) -> Measured:
-    """Try number formats, layouts, threads and batch sizes on random data, interleaved, and take the fastest.
+    """Try formats, layouts, matrix products, threads and batch sizes on random data, in turn, and take the fastest.
 
     The plainer choice wins where another is less than 5 % faster. Students train side by side, one thread
     each, where that gets more steps done than one after the other on all cores.
@@ -116,33 +121,47 @@ def measure_plan(
     began = time.perf_counter()
     problem = _Problem(shape, classes, torch.device(device))
     counts = sorted({1, cores}) if problem.device.type == "cpu" else [1]
+    products = product_errors()
+    choices = executions(shape, counts, medium=problem.device.type == "cpu" and products.fp32)
     timings: list[Timing] = []
     with drawing(0, device=problem.device):
-        student = _trained(problem, student_factory, batch_examples, counts)
+        student = _trained(problem, student_factory, batch_examples, choices)
         timings += _timed("student", student, budget_seconds * _BUDGET["student"], problem.device)
         if teacher_factory is not None:
-            teacher = _trained(problem, teacher_factory, teacher_batch_examples or batch_examples, counts)
+            teacher = _trained(problem, teacher_factory, teacher_batch_examples or batch_examples, choices)
             timings += _timed("teacher", teacher, budget_seconds * _BUDGET["teacher"], problem.device)
-            asked = _asked(problem, teacher_factory, max(counts))
+            most = [choice for choice in choices if choice.threads == max(counts)]
+            asked = _asked(problem, teacher_factory, most)
             timings += _timed("label", asked, budget_seconds * _BUDGET["label"], problem.device)
-    return Measured(_chosen(timings, max(counts)), tuple(timings), time.perf_counter() - began)
+    plan = _chosen(timings, max(counts))
+    return Measured(plan, products, tuple(timings), time.perf_counter() - began)
 
 
-def executions(shape: tuple[int, ...], counts: Sequence[int]) -> list[Execution]:
-    """What can be chosen from, plainest first; only images have channels to put last."""
-    formats = _FORMATS if len(shape) == 3 else (("fp32", "contiguous"), ("bf16", "contiguous"))
+def executions(shape: tuple[int, ...], counts: Sequence[int], *, medium: bool) -> list[Execution]:
+    """What can be chosen from, plainest first; only images have channels to put last.
+
+    Args:
+        shape: One input.
+        counts: Numbers of threads.
+        medium: Whether ``matmul: medium`` may be tried.
+    """
+    images = len(shape) == 3
+    formats = [each for each in _FORMATS if images or each[:2] != ("fp32", "contiguous")]
     return [
-        Execution(precision=precision, layout=layout, threads=count)
-        for precision, layout in formats
+        Execution(precision=precision, layout=layout if images else "contiguous", threads=count, matmul=way)
+        for precision, layout, way in formats
+        if medium or way == "highest"
         for count in counts
     ]
 
 
-def _trained(problem: _Problem, build: ModelSource, examples: int, counts: Sequence[int]) -> list[_Trial]:
+def _trained(
+    problem: _Problem, build: ModelSource, examples: int, choices: Sequence[Execution]
+) -> list[_Trial]:
     inputs = problem.inputs(examples)
     labels = torch.randint(problem.classes, (examples,), device=problem.device)
     trials = []
-    for execution in executions(problem.shape, counts):
+    for execution in choices:
         model = laid_out(build().to(problem.device).train(), execution)
         step = _training_step(model, laid_out(inputs, execution), labels, execution, problem.device)
         trials.append(_Trial(execution, examples, step, []))
@@ -164,9 +183,9 @@ def _training_step(
     return step
 
 
-def _asked(problem: _Problem, build: ModelSource, count: int) -> list[_Trial]:
+def _asked(problem: _Problem, build: ModelSource, choices: Sequence[Execution]) -> list[_Trial]:
     trials = []
-    for execution in executions(problem.shape, [count]):
+    for execution in choices:
         model = laid_out(build().to(problem.device).eval(), execution)
         for examples in _ASKED_EXAMPLES:
             inputs = laid_out(problem.inputs(examples), execution)
@@ -211,7 +230,7 @@ def _timed(work: Work, trials: list[_Trial], budget_seconds: float, device: torc
 
 
 def _seconds(trial: _Trial, device: torch.device) -> float:
-    with threads(trial.execution.threads):
+    with arithmetic(trial.execution):
         began = time.perf_counter()
         trial.step()
         if device.type == "cuda":

@@ -1,8 +1,7 @@
-"""How the arithmetic is done: threads, number format, memory layout."""
+"""How the arithmetic is done: threads, number format, matrix products, memory layout."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.recipe.plan import Execution
+from limbeck.recipe.plan import Execution, Matmul
+from limbeck.threads import refuse_dynamic_threads, threads
 
 Laid = TypeVar("Laid", Tensor, nn.Module)
 
@@ -26,22 +26,42 @@ def executing(execution: Execution, *, device: torch.device | str = "cpu") -> It
         UserError: If ``OMP_DYNAMIC`` is on.
     """
     refuse_dynamic_threads()
-    with threads(execution.threads), autocast(execution, device=device):
+    with arithmetic(execution), autocast(execution, device=device):
         yield
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` threads within a block, and as many as before after it."""
-    before = torch.get_num_threads()
-    if before == count:
+def arithmetic(execution: Execution) -> Iterator[None]:
+    """Compute on the plan's threads, and products of fp32 matrices as it says, for the length of a block."""
+    with threads(execution.threads), matmul(execution.matmul):
+        yield
+
+
+@contextmanager
+def matmul(wanted: Matmul) -> Iterator[None]:
+    """Compute products of fp32 matrices in one of torch's ways within a block, and as before after it.
+
+    It is a setting of the whole process: what other threads compute meanwhile is computed so too.
+
+    Raises:
+        UserError: If somebody has set it through both of torch's interfaces, so that it cannot be read.
+    """
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError as error:
+        raise UserError(
+            "The precision of fp32 matrix products was set through torch.backends...fp32_precision, which torch "
+            f"cannot read beside torch.set_float32_matmul_precision; the plan asks for {wanted!r}. Take that line "
+            "out: it is the plan's to say."
+        ) from error
+    if before == wanted:
         yield
         return
-    torch.set_num_threads(count)
+    torch.set_float32_matmul_precision(wanted)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_float32_matmul_precision(before)
 
 
 def autocast(execution: Execution, *, device: torch.device | str = "cpu") -> torch.autocast:
@@ -63,17 +83,3 @@ def laid_out(value: Laid, execution: Execution) -> Laid:
             parameter.data = laid_out(parameter.data, execution)
         return value
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
-
-
-def refuse_dynamic_threads() -> None:
-    """Refuse ``OMP_DYNAMIC=true``: OpenMP then changes its threads at will, and training can hang.
-
-    Raises:
-        UserError: If the environment asks for it.
-    """
-    value = os.environ.get("OMP_DYNAMIC", "")
-    if value.strip().lower() in {"true", "1", "yes", "on"}:
-        raise UserError(
-            f"OMP_DYNAMIC is {value!r} in the environment; with it training can hang. "
-            "Expected false: run `unset OMP_DYNAMIC` and start again."
-        )

@@ -16,7 +16,7 @@ from limbeck.losses.naturalness import statistics_gap
 from limbeck.recipe.plan import Execution
 from limbeck.taps import INPUT, tap
 from limbeck.teachers.acceptance import check_logits
-from limbeck.training.precision import autocast, laid_out, threads
+from limbeck.training.precision import arithmetic, autocast, laid_out
 from limbeck.types import Teacher
 
 
@@ -60,7 +60,7 @@ class Remembered:
     def computing(self) -> Iterator[None]:
         """A block with the plan's threads and with gradients, whatever the caller has switched on or off."""
         plain = torch.autocast(self.device.type, enabled=False)
-        with threads(self.execution.threads), torch.enable_grad(), plain:
+        with arithmetic(self.execution), torch.enable_grad(), plain:
             yield
 
     def _gap(self, layer: str, features: Tensor) -> Tensor:
