@@ -78,6 +78,7 @@ def live(context: Context, execution: Execution, answerer: str = TEACHER) -> Liv
         shape=context.shape,
         layout=layout,
         execution=lambda: executing(execution, device=context.device),
+        compiled=execution.compile,
     )
 
 

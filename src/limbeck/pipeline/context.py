@@ -21,6 +21,7 @@ from limbeck.pipeline.folder import RunFolder
 from limbeck.pipeline.objects import Objects, factory, identity
 from limbeck.recipe import Execution, Plan, Recipe, Training
 from limbeck.recipe import load as load_recipe
+from limbeck.taps import refuse_uncompilable
 from limbeck.teachers import StoredTeacher
 from limbeck.teachers.store import Store
 from limbeck.threads import refuse_dynamic_threads
@@ -47,6 +48,9 @@ class Context:
     def refuse_early(self) -> None:
         """Refuse what needs no data to be known wrong."""
         refuse_dynamic_threads()
+        plan = self.recipe.plan
+        if plan is not None and any(each.compile for each in (plan.teacher, plan.label, plan.student)):
+            refuse_uncompilable()
         _ = self.device
 
     def resolve(self) -> None:

@@ -1,5 +1,7 @@
 """Read any layer of any module: what there is to read, what it is called, and reading it."""
 
+from limbeck.taps.compiled import Compiled as Compiled
+from limbeck.taps.compiled import refuse_uncompilable as refuse_uncompilable
 from limbeck.taps.pairing import by_depth as by_depth
 from limbeck.taps.pairing import paired_stages as paired_stages
 from limbeck.taps.places import attention as attention
@@ -13,3 +15,5 @@ from limbeck.taps.reading import tap as tap
 from limbeck.taps.tracing import Layer as Layer
 from limbeck.taps.tracing import axes as axes
 from limbeck.taps.tracing import layers as layers
+from limbeck.taps.wrapped import is_compiled as is_compiled
+from limbeck.taps.wrapped import unwrapped as unwrapped

@@ -10,6 +10,7 @@ from typing import Final
 from torch import Tensor, nn
 
 from limbeck.errors import ModelError, nearest
+from limbeck.taps.wrapped import is_compiled, named_layers, unwrapped
 
 INPUT: Final = "@in"
 """What a name ends with where a layer's input is meant, not its output."""
@@ -23,16 +24,16 @@ def tap(model: nn.Module, names: str | Iterable[str]) -> Iterator[dict[str, Tens
     (checkpointed activations) is not read.
 
     Args:
-        model: Any module.
-        names: Dotted paths as ``model.named_modules()`` gives them; with ``@in`` at the end, as in ``head@in``,
-            the layer's input is read instead of its output.
+        model: Any module; one inside DistributedDataParallel or DataParallel is looked through.
+        names: Dotted paths as ``model.named_modules()`` gives them, without what a wrapper puts before them; with
+            ``@in`` at the end, as in ``head@in``, the layer's input is read instead of its output.
 
     Yields:
         A dict that each forward pass fills: name to what was read, with its graph.
 
     Raises:
-        ModelError: If there is no such layer; if a layer did not run, ran twice in one pass, gave something
-            other than one tensor, or gave a tensor that a later layer overwrote.
+        ModelError: If there is no such layer; if the model is compiled; if a layer did not run, ran twice in one
+            pass, gave something other than one tensor, or gave a tensor that a later layer overwrote.
 
     Example:
         >>> with tap(model, ["encoder.3"]) as features:
@@ -40,7 +41,9 @@ def tap(model: nn.Module, names: str | Iterable[str]) -> Iterator[dict[str, Tens
         >>> features["encoder.3"].shape
     """
     chosen = [names] if isinstance(names, str) else list(names)
-    watch = _Watch(model, _found(model, chosen))
+    layers = found(model, chosen)
+    _refuse_compiled(model, layers)
+    watch = _Watch(model, layers)
     with ExitStack() as hooks:
         watch.attach(hooks)
         yield watch.seen
@@ -69,7 +72,7 @@ class _Watch:
         missing = [name for name in self._chosen if name not in self.seen]
         if not missing:
             return
-        owner, layer = type(self._model).__name__, missing[0]
+        owner, layer = type(unwrapped(self._model)).__name__, missing[0]
         if not self._called:
             raise ModelError(
                 f"{owner} was not called while its layer {layer!r} was tapped, expected a forward pass. "
@@ -90,8 +93,8 @@ class _Watch:
         for name, version in self._versions.items():
             if self.seen[name]._version != version:
                 raise ModelError(
-                    f"The output of {type(self._model).__name__}'s layer {name!r} is overwritten by a later "
-                    "layer, so it cannot be read. Build that one with inplace=False, or tap it instead."
+                    f"The output of {type(unwrapped(self._model)).__name__}'s layer {name!r} is overwritten by a "
+                    "later layer, so it cannot be read. Build that one with inplace=False, or tap it instead."
                 )
 
     def _read_input(self, name: str, module: nn.Module, given: tuple[object, ...]) -> None:
@@ -100,7 +103,7 @@ class _Watch:
     def _read(self, name: str, _: nn.Module, __: object, output: object) -> None:
         if not self._running:
             return
-        owner = type(self._model).__name__
+        owner = type(unwrapped(self._model)).__name__
         if not isinstance(output, Tensor):
             verb = "takes" if name.endswith(INPUT) else "gives"
             raise ModelError(
@@ -117,13 +120,30 @@ class _Watch:
             self._versions[name] = output._version
 
 
-def _found(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
-    known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+def found(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
+    """The modules that are read for some names, which may have the prefixes of wrappers or not.
+
+    Raises:
+        ModelError: If there is no such layer.
+    """
+    known = spelt = dict(named_layers(model))
     chosen = {name: name.removesuffix(INPUT) for name in names}
+    if not known.keys() >= set(chosen.values()):
+        spelt = dict(model.named_modules(remove_duplicate=False)) | known
     for name in chosen.values():
-        if name not in known:
+        if name not in spelt:
             raise ModelError(
-                f"{type(model).__name__} has no layer {name!r}.{nearest(name, known)} "
+                f"{type(unwrapped(model)).__name__} has no layer {name!r}.{nearest(name, known)} "
                 f"`limbeck layers MODEL` lists all {len(set(known.values()))}."
             )
-    return {name: known[layer] for name, layer in chosen.items()}
+    return {name: unwrapped(spelt[layer]) for name, layer in chosen.items()}
+
+
+def _refuse_compiled(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Hooks on what is compiled are called once or never, and then write where nobody looks any more."""
+    if layers and any(is_compiled(part) or part._compiled_call_impl is not None for part in model.modules()):
+        raise ModelError(
+            f"{type(unwrapped(model)).__name__} is compiled, and torch.compile does not see hooks that come after "
+            f"it, so the layer {next(iter(layers))!r} cannot be read. Give the module itself and say `compile: true` "
+            "in the plan, or, in a loop of your own, compile the whole student with torch.compile(student)."
+        )

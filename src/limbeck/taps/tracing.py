@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ModelError
+from limbeck.taps.wrapped import named_layers, unwrapped
 
 Shape = tuple[int, ...]
 
@@ -57,12 +59,14 @@ def layers(model: nn.Module, inputs: Tensor) -> list[Layer]:
     Modes and random state are left as they were.
 
     Args:
-        model: Any module from inputs to an answer.
+        model: Any module from inputs to an answer. What torch.compile or parallel training has put around it is
+            looked through: the module itself is run.
         inputs: A batch on the model's device [batch, ...].
 
     Raises:
         ModelError: If the model cannot take such inputs.
     """
+    model = unwrapped(model)
     seen: dict[nn.Module, list[tuple[Shape | None, Shape | None, int]]] = {
         module: [] for module in model.modules()
     }
@@ -85,9 +89,16 @@ def layers(model: nn.Module, inputs: Tensor) -> list[Layer]:
             takes=seen[module][-1][0] if seen[module] else None,
             ended=seen[module][-1][2] if seen[module] else -1,
         )
-        for name, module in model.named_modules()
-        if name
+        for name, module in _once(model)
     ]
+
+
+def _once(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    met: set[nn.Module] = set()
+    for name, module in named_layers(model):
+        if module not in met:
+            met.add(module)
+            yield name, module
 
 
 def _shape(value: object) -> Shape | None:

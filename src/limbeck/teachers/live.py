@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
-from limbeck.taps import tap
+from limbeck.taps import Compiled, is_compiled, refuse_uncompilable, tap, unwrapped
 from limbeck.teachers.acceptance import check_finite, check_logits
 from limbeck.teachers.identity import probe, teacher_digest
 from limbeck.threads import threads
@@ -42,9 +42,11 @@ class LiveTeacher:
         layout: Memory format of its weights and of inputs with four dimensions.
         copy: Answer from a copy of the module, which nobody else can train. ``False``, for one too large to
             hold twice: it is the caller's module that is put in eval mode, and must not be trained meanwhile.
+        compiled: Answer through ``torch.compile``, as a module that is compiled already does.
 
     Raises:
         TeacherError: If a callable names no version, or a module cannot be copied.
+        UserError: If it shall be compiled and there is no C++ compiler.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class LiveTeacher:
         execution: Execution = nullcontext,
         layout: torch.memory_format = torch.contiguous_format,
         copy: bool = True,
+        compiled: bool = False,
     ) -> None:
+        if isinstance(model, nn.Module):
+            compiled, model = compiled or is_compiled(model), unwrapped(model)
         self.name = _name(model)
         if not isinstance(model, nn.Module) and not version:
             raise TeacherError(
@@ -78,6 +83,10 @@ class LiveTeacher:
         if isinstance(self._model, nn.Module):
             self._offer = Offer(classes=classes, module=self._model, tapping=self._tapping)
         self._digest: str | None = None
+        self._compile = compiled
+        self._compiled: Compiled | None = None
+        if compiled:
+            refuse_uncompilable()
 
     @property
     def offer(self) -> Offer:
@@ -108,22 +117,29 @@ class LiveTeacher:
         inputs = batch.inputs.to(_place(self._model, batch.inputs.device))
         if inputs.ndim == _IMAGE_DIMS:
             inputs = inputs.contiguous(memory_format=self._layout)
+        if self._compile and isinstance(self._model, nn.Module) and self._compiled is None:
+            self._compiled = Compiled(self._model, self._offer.taps)
         with self._execution():
-            return self._ask(inputs)
+            return self._ask(inputs, self._compiled)
 
     def _tapping(self, taps: Sequence[str]) -> LiveTeacher:
         """The same teacher with other taps; the module is shared."""
         other = copying.copy(self)
         other._offer = replace(self._offer, taps=tuple(taps))
+        other._compiled = None  # what is compiled reads the taps it was compiled with
         return other
 
-    def _ask(self, inputs: Tensor) -> Outputs:
+    def _ask(self, inputs: Tensor, compiled: Compiled | None = None) -> Outputs:
         features: dict[str, Tensor] = {}
+        answer: object
         with torch.no_grad():
             if isinstance(self._model, nn.Module):
                 self._model.eval()  # whoever else holds it may have put it back in training mode
+            if compiled is not None:
+                answer, features = compiled(inputs)
+            elif isinstance(self._model, nn.Module):
                 with tap(self._model, self._offer.taps) as features:
-                    answer: object = self._model(inputs)
+                    answer = self._model(inputs)
             else:
                 answer = self._model(inputs)
         logits = check_logits(

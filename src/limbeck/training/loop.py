@@ -112,6 +112,7 @@ def train(
             student sees.
 
     Raises:
+        ModelError: If a layer of a compiled student cannot be read.
         NonFiniteLossError: If a loss or a gradient becomes infinite or not a number; the weights are those
             before that step (on an accelerator, of up to 20 steps later).
     """
@@ -120,6 +121,7 @@ def train(
     parties = [state.student] if state.connectors is None else [state.student, state.connectors]
     modes = [(part, part.training) for party in parties for part in party.train().modules()]
     watch = _Watch(state)
+    state.compile(execution)
     while not state.done:
         _restore(modes)
         with arithmetic(execution), torch.enable_grad():
@@ -171,7 +173,10 @@ def _gradients(
     for rows in micro_batches(len(batch), state.training.accumulation):
         micro = batch if rows is None else batch[rows]
         micro_answers = answers if answers is None or rows is None else answers[rows]
-        seen = ask_student(state.student, micro.inputs, taps=taps, execution=execution, device=state.device)
+        seen = ask_student(
+            state.student, micro.inputs,
+            taps=taps, execution=execution, device=state.device, compiled=state.compiled,
+        )  # fmt: skip
         parts = shares(state.method, seen, micro_answers, micro, state.connectors, divisors)
         loss = summed(parts)
         if loss.requires_grad:  # not where a micro-batch has no unit of any term

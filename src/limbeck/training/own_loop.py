@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from limbeck.errors import MethodError, TeacherError
 from limbeck.methods.base import Method, Traced
-from limbeck.taps import layers
+from limbeck.taps import Compiled, is_compiled, layers
 from limbeck.teachers import as_teacher
-from limbeck.training.terms import fitting, needed, shares, student_outputs, summed, tapped, totals
+from limbeck.training.parallel import share
+from limbeck.training.terms import fitting, needed, read, shares, student_outputs, summed, totals
 from limbeck.types import ABSENT, CLEAN, Batch, Outputs, Teacher
 
 
@@ -22,6 +23,7 @@ class Distilling:
     def __init__(self, student: nn.Module, teacher: Teacher | None, method: Method) -> None:
         self._student, self._teacher, self._method = student, teacher, method
         self._connectors: nn.Module | None = None
+        self._compiled: Compiled | None = None
         self._begun = False
 
     def begin(self, batch: Batch | Tensor) -> list[nn.Parameter]:
@@ -33,7 +35,8 @@ class Distilling:
             batch: Any batch, or its inputs alone.
 
         Returns:
-            The connectors' parameters; none for most methods.
+            The connectors' parameters; none for most methods. Where the student is in DistributedDataParallel, their
+            gradients are averaged over the processes as its own are.
         """
         given = _batch(batch, None, None)
         self._name_layers(given)
@@ -50,7 +53,7 @@ class Distilling:
             Traced(given, student, self._teacher_answers(given), self._student, module)
         )
         if self._connectors is not None:
-            self._connectors.to(given.inputs.device)
+            share(self._connectors.to(given.inputs.device), self._student)
         self._begun = True
         return [] if self._connectors is None else list(self._connectors.parameters())
 
@@ -99,6 +102,9 @@ class Distilling:
         theirs = None if module is None else layers(module, few.to(next(module.parameters(), few).device))
         self._method = self._method.bind(layers(self._student, few), theirs)
         self._teacher = needed(self._method, self._teacher)
+        taps = self._method.reads.student_taps
+        if taps and is_compiled(self._student):
+            self._compiled = Compiled(self._student, taps)
 
     def _student_answers(self, batch: Batch, logits: Tensor | None) -> Outputs:
         if logits is not None and self._method.reads.student_taps:
@@ -108,8 +114,8 @@ class Distilling:
             )
 
         def ask(inputs: Tensor) -> Outputs:
-            with tapped(self._student, self._method.reads.student_taps) as features:
-                answer = self._student(inputs)
+            taps = self._method.reads.student_taps
+            answer, features = read(self._student, inputs, taps, compiled=self._compiled)
             return student_outputs(self._student, answer, features, ask=ask)
 
         return ask(batch.inputs) if logits is None else student_outputs(self._student, logits, {}, ask=ask)
@@ -138,7 +144,7 @@ def distilling(
     number format and device stay yours; the teacher is asked in eval mode, without gradients.
 
     Args:
-        student: Your model.
+        student: Your model; what torch.compile or DistributedDataParallel made of it will do.
         teacher: A teacher, or a module that answers with logits.
         method: What is compared, and how.
         allow_labels: Whether the method may hold a term on the labels; your task loss is likely to be one.

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck.errors import MethodError, RunError
+from limbeck.errors import MethodError, ModelError, RunError
 from limbeck.methods.base import Method
 from limbeck.recipe.plan import Execution
 from limbeck.recipe.training import Training
+from limbeck.taps import Compiled, is_compiled, refuse_uncompilable
 from limbeck.training import optimizer as optimizers
 from limbeck.training.fit import bound, check_fit, check_labels_occur, trace
 from limbeck.training.precision import laid_out
@@ -48,6 +49,9 @@ class TrainState:
     kept: dict[str, Any] | None = None
     """What the caller keeps beside it, in plain data and tensors: the best weights yet, and their metric."""
     last_checkpoint: Path | None = None
+    compiled: Compiled | None = None
+    """The student through torch.compile with what the method reads of it, where the plan says so. The student itself
+    stays a plain module: that is what is saved, validated and shipped."""
 
     @property
     def done(self) -> bool:
@@ -59,6 +63,17 @@ class TrainState:
         """Changes with whatever makes another training of it; a checkpoint fits only its own."""
         training = self.training.model_dump(mode="json", exclude={"checkpoint_seconds"})
         return digest([training, self.method.model_dump(mode="json"), self.seed])
+
+    def compile(self, execution: Execution) -> None:
+        """Compile the student if the plan says so; nothing is traced before the first step.
+
+        Raises:
+            UserError: If there is no C++ compiler.
+        """
+        if not execution.compile:
+            self.compiled = None
+        elif self.compiled is None:
+            self.compiled = Compiled(self.student, self.method.reads.student_taps)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training, as plain data and tensors."""
@@ -118,12 +133,16 @@ def start(
         teacher_view: What the teacher is asked about, as in :func:`~limbeck.training.loop.train`.
 
     Raises:
-        ModelError: If the student does not answer with one logit per class, or has nothing to train.
+        ModelError: If the student does not answer with one logit per class, is compiled already, or has nothing to
+            train.
+        UserError: If it shall be compiled and there is no C++ compiler.
         TeacherError: If the teacher is missing or counts other classes.
         MethodError: If the method has nothing to learn from.
     """
     place = torch.device(device)
     fitting(method, teacher)  # a missing teacher is said before anything is built
+    if execution.compile:
+        refuse_uncompilable()
     _refuse_coupled_micro_batches(method, training)
     with drawing(seed, device=place):
 
@@ -131,6 +150,7 @@ def start(
             return laid_out(student_factory().to(place), execution)
 
         student = fresh()
+        _refuse_compiled(student)
         chosen = bound(method, student, teacher, stream, view=teacher_view)
         asked = needed(chosen, teacher)
         taps = chosen.reads.student_taps
@@ -146,6 +166,14 @@ def start(
     _warn_about_batch_statistics(student, training)
     optimizer = optimizers.build(training.optimizer, parties)
     return TrainState(student, connectors, optimizer, chosen, training, seed, place)
+
+
+def _refuse_compiled(student: nn.Module) -> None:
+    if any(is_compiled(part) or part._compiled_call_impl is not None for part in student.modules()):
+        raise ModelError(
+            "The student is compiled already: its weights would be saved under other names, and its layers could not "
+            "be read. Give the module itself, and say plan.student.compile: true."
+        )
 
 
 def _refuse_coupled_micro_batches(method: Method, training: Training) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial, reduce
 from typing import Literal, Protocol, runtime_checkable
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from limbeck.errors import ModelError, TeacherError
 from limbeck.methods.base import Method, total
 from limbeck.recipe.plan import Execution
-from limbeck.taps import tap
+from limbeck.taps import Compiled, tap
 from limbeck.training.precision import autocast, laid_out
 from limbeck.types import CLEAN, Batch, Few, Outputs, Pool, Teacher
 
@@ -66,7 +65,13 @@ def taken(stream: Batches, number: int, device: torch.device) -> tuple[Batch, Ba
 
 
 def ask_student(
-    student: nn.Module, inputs: Tensor, *, taps: Sequence[str], execution: Execution, device: torch.device
+    student: nn.Module,
+    inputs: Tensor,
+    *,
+    taps: Sequence[str],
+    execution: Execution,
+    device: torch.device,
+    compiled: Compiled | None = None,
 ) -> Outputs:
     """The student's answers, computed in the plan's number format and layout; logits and taps in fp32.
 
@@ -76,19 +81,28 @@ def ask_student(
         taps: Inner layers to read along, as the method's ``reads`` names them.
         execution: How it is computed.
         device: Where the student is.
+        compiled: The same student and taps, compiled; runs in its place.
     """
 
     def ask(asked: Tensor) -> Outputs:
-        with autocast(execution, device=device), tapped(student, taps) as features:
-            logits = student(laid_out(asked, execution))
+        with autocast(execution, device=device):
+            logits, features = read(student, laid_out(asked, execution), taps, compiled=compiled)
         return student_outputs(student, logits, features, ask=ask)
 
     return ask(inputs)
 
 
-def tapped(student: nn.Module, taps: Sequence[str]) -> AbstractContextManager[dict[str, Tensor]]:
-    """Read the student's layers within a block, where there are any to read."""
-    return tap(student, taps) if taps else nullcontext({})
+def read(
+    student: nn.Module, inputs: Tensor, taps: Sequence[str], *, compiled: Compiled | None = None
+) -> tuple[object, dict[str, Tensor]]:
+    """What a student answers, and what its layers gave; compiled, where it is."""
+    if compiled is not None:
+        return compiled(inputs)
+    if not taps:
+        return student(inputs), {}
+    with tap(student, taps) as features:
+        answer = student(inputs)
+    return answer, features
 
 
 def student_outputs(
