@@ -32,8 +32,12 @@ from limbeck.types import digest
 class Context:
     """A run as its stages see it. Data and answers are read when first asked for."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, objects: Objects | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, objects: Objects | None = None, *, profile: bool = False
+    ) -> None:
         self.recipe = recipe
+        self.profile = profile
+        """Whether to find out where the time of each training goes; changes no result."""
         self.folder = folder
         self.objects = objects or Objects()
         self._identities: dict[str, str] = {}
@@ -41,9 +45,9 @@ class Context:
         self._stored: dict[str, StoredTeacher] = {}
 
     @classmethod
-    def reopened(cls, folder: RunFolder) -> Context:
+    def reopened(cls, folder: RunFolder, *, profile: bool = False) -> Context:
         """The run in a folder, from its resolved recipe alone."""
-        return cls(load_recipe(folder.recipe), folder)
+        return cls(load_recipe(folder.recipe), folder, profile=profile)
 
     def refuse_early(self) -> None:
         """Refuse what needs no data to be known wrong."""

@@ -21,11 +21,13 @@ from limbeck.pipeline.arms import Arm, Job, arm_of
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced, Event, Noted
 from limbeck.pipeline.predict import accuracy_of
+from limbeck.pipeline.profiling import Profiled
 from limbeck.recipe import Execution
 from limbeck.training import Step, TrainState, train
 from limbeck.training import load as load_checkpoint
 from limbeck.training import remove as remove_checkpoint
 from limbeck.training import save as save_checkpoint
+from limbeck.training.phases import phase
 from limbeck.types import Frozen, Teacher, digest
 
 VERSION: Final = 1
@@ -137,11 +139,12 @@ def _run(
     window = _Window()
     kept: dict[str, Any] = state.kept or {}
     saved_at, cpu = time.monotonic(), time.process_time()
-    for step in train(state, stream, teacher, execution=execution, teacher_view=context.teacher_view):
+    for step in _steps(context, job, state, stream, teacher):
         window.add(step)
         last = step.number == training.steps
         if step.number % training.evaluate_every_steps == 0 or last:
-            _validate(context, state, kept, execution)
+            with phase(state.clock, "validation"):
+                _validate(context, state, kept, execution)
         if step.number % _LOG_STEPS == 0 or last:
             kept["curve"]["steps"].append(step.number)
             kept["curve"]["losses"].append(sum(window.means().values()))
@@ -150,8 +153,25 @@ def _run(
         kept["cpu_seconds"] += (now := time.process_time()) - cpu
         cpu = now
         if not last and time.monotonic() - saved_at >= training.checkpoint_seconds:
-            save_checkpoint(state, checkpoint)
+            with phase(state.clock, "checkpoint"):
+                save_checkpoint(state, checkpoint)
             saved_at = time.monotonic()
+
+
+def _steps(
+    context: Context, job: Job, state: TrainState, stream: Stream, teacher: Teacher | None
+) -> Iterator[Step]:
+    """The steps that are left; timed and a few traced, where the run is profiled."""
+    execution, view = context.execution(arm_of(context.recipe, job)), context.teacher_view
+    if not context.profile:
+        return train(state, stream, teacher, execution=execution, teacher_view=view)
+    training = state.training
+    profiled = Profiled(
+        context.folder.profile, str(job), context.device,
+        steps=range(state.step + 1, training.steps + 1), evaluate_every_steps=training.evaluate_every_steps,
+    )  # fmt: skip
+    state.clock = profiled.clock
+    return profiled.steps(train(state, stream, teacher, execution=execution, teacher_view=view))
 
 
 def _validate(context: Context, state: TrainState, kept: dict[str, Any], execution: Execution) -> None:

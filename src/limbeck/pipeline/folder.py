@@ -30,6 +30,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.student = path / "student"
         self.exports = path / "exports"
+        self.profile = path / "profile"
         self.evaluation = path / "evaluation"
         self.report = path / "report.json"
         self.page = path / "report.html"

@@ -29,12 +29,18 @@ class Worker:
     """One process that trains what it is told, one training after another."""
 
     def __init__(
-        self, number: int, folder: Path, threads: int, replies: queue.Queue[tuple[int, Line]]
+        self,
+        number: int,
+        folder: Path,
+        threads: int,
+        replies: queue.Queue[tuple[int, Line]],
+        *,
+        profile: bool = False,
     ) -> None:
         self.number = number
         self.job: str | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "limbeck.pipeline.worker", str(folder)],
+            [sys.executable, "-P", "-m", "limbeck.pipeline.worker", str(folder), *(["profile"] * profile)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -65,10 +71,11 @@ class Worker:
 class Pool:
     """Some workers on one run folder; use as a context manager."""
 
-    def __init__(self, folder: Path, workers: int, execution: Execution) -> None:
+    def __init__(self, folder: Path, workers: int, execution: Execution, *, profile: bool = False) -> None:
         self._replies: queue.Queue[tuple[int, Line]] = queue.Queue()
         self._workers = [
-            Worker(number, folder, execution.threads, self._replies) for number in range(workers)
+            Worker(number, folder, execution.threads, self._replies, profile=profile)
+            for number in range(workers)
         ]
 
     def __enter__(self) -> Pool:

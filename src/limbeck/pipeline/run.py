@@ -47,7 +47,12 @@ class Run:
 
 
 def events(
-    recipe: Recipe, out: Path, *, objects: Objects | None = None, until: str | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    objects: Objects | None = None,
+    until: str | None = None,
+    profile: bool = False,
 ) -> Iterator[Event]:
     """Run a recipe in a folder, yielding what happens; go on where an earlier attempt stopped.
 
@@ -56,12 +61,13 @@ def events(
         out: The run folder.
         objects: Python objects that take the place of what the recipe describes.
         until: The last stage to run; all by default.
+        profile: Leave in ``profile/`` where the time of each training went; no result is changed.
 
     Raises:
         LimbeckError: With a cure, before time is spent where that is possible.
         GateError: If the run is complete and its result is below the recipe's gate.
     """
-    context = Context(recipe, RunFolder(out), objects)
+    context = Context(recipe, RunFolder(out), objects, profile=profile)
     context.refuse_early()
     if until is not None:
         check_stage(until)

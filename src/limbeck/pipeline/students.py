@@ -138,7 +138,8 @@ def _side_by_side(context: Context, arms: Sequence[Arm]) -> Iterator[Event]:
     jobs = open_jobs(context, arms)
     if not jobs:
         return
-    with Pool(context.folder.path, min(context.plan.workers, len(jobs)), context.plan.student) as pool:
+    workers = min(context.plan.workers, len(jobs))
+    with Pool(context.folder.path, workers, context.plan.student, profile=context.profile) as pool:
         running: set[str] = set()
         while jobs or pool.busy():
             for worker, job in zip(

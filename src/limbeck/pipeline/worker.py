@@ -19,13 +19,13 @@ from limbeck.pipeline.fit import fit
 from limbeck.pipeline.folder import existing
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *, profile: bool) -> None:
     """Answer jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends us
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a user's code prints must not stand between the answers
     jobs = _incoming()
-    context = Context.reopened(existing(folder))
+    context = Context.reopened(existing(folder), profile=profile)
     while True:
         job = jobs.get()
         try:
@@ -63,4 +63,4 @@ def _incoming() -> queue.Queue[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), profile="profile" in sys.argv[2:])

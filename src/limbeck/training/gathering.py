@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck.recipe.plan import Execution
+from limbeck.training.phases import phase
 from limbeck.training.randomness import drawing, step_seed
 from limbeck.training.state import TrainState
 from limbeck.training.terms import ask_student, pull, shares, summed, totals
@@ -47,21 +48,24 @@ def gathered(
     """
     rows = [each for each in micro_batches(len(batch), state.training.accumulation) if each is not None]
     buffers = {name: value.clone() for name, value in state.student.named_buffers()}
-    with torch.no_grad():
+    with torch.no_grad(), phase(state.clock, "student forward"):
         seen = [_micro(state, batch, number, part, execution) for number, part in enumerate(rows)]
     for name, value in state.student.named_buffers():
         value.copy_(buffers[name])
     leaves = _leaves(seen)
     leaves = replace(leaves, pull=partial(_pull, state, batch, leaves, rows[0], execution))
-    parts = shares(
-        state.method, leaves, answers, batch, state.connectors, totals(state.method, answers, batch)
-    )
-    loss = summed(parts)
+    with phase(state.clock, "loss"):
+        divisors = totals(state.method, answers, batch)
+        parts = shares(state.method, leaves, answers, batch, state.connectors, divisors)
+        loss = summed(parts)
     if loss.requires_grad:
-        torch.autograd.backward(loss)
+        with phase(state.clock, "backward"):
+            torch.autograd.backward(loss)
         for number, part in enumerate(rows):
-            again = _micro(state, batch, number, part, execution)
-            _lead(leaves, again, part)
+            with phase(state.clock, "student forward"):
+                again = _micro(state, batch, number, part, execution)
+            with phase(state.clock, "backward"):
+                _lead(leaves, again, part)
     return {name: part.detach() for name, part in parts.items()}
 
 

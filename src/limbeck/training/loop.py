@@ -15,6 +15,7 @@ from limbeck.recipe.plan import Execution
 from limbeck.threads import refuse_dynamic_threads
 from limbeck.training.gathering import gathered, micro_batches
 from limbeck.training.optimizer import set_learning_rate
+from limbeck.training.phases import TimedBatches, phase
 from limbeck.training.precision import arithmetic
 from limbeck.training.randomness import drawing, step_seed
 from limbeck.training.schedule import factor
@@ -122,6 +123,8 @@ def train(
     modes = [(part, part.training) for party in parties for part in party.train().modules()]
     watch = _Watch(state)
     state.compile(execution)
+    if state.clock is not None:
+        stream = TimedBatches(stream, state.clock)
     while not state.done:
         _restore(modes)
         with arithmetic(execution), torch.enable_grad():
@@ -139,20 +142,24 @@ def _step(
     view: TeacherView,
 ) -> Step:
     began = time.perf_counter()
+    clock = state.clock
     given, batch = taken(stream, state.step, state.device)
     answers = None
     if teacher is not None:
-        answers = ask_teacher(teacher, stream, given, view=view, device=state.device)
+        with phase(clock, "teacher"):
+            answers = ask_teacher(teacher, stream, given, view=view, device=state.device)
     state.optimizer.zero_grad(set_to_none=True)
     with drawing(step_seed(state.seed, state.step), device=state.device):
         parts = _gradients(state, batch, answers, execution=execution)
-    norm = _clip(state)
+    with phase(clock, "optimizer"):
+        norm = _clip(state)
     watch.look(parts, norm)
     learning_rate = state.training.optimizer.learning_rate * factor(
         state.training.schedule, state.step, state.training.steps
     )
     set_learning_rate(state.optimizer, learning_rate)
-    state.optimizer.step()
+    with phase(clock, "optimizer"):
+        state.optimizer.step()
     with torch.no_grad():
         state.method.advance(state.student, state.connectors)
     seconds = time.perf_counter() - began
@@ -173,14 +180,17 @@ def _gradients(
     for rows in micro_batches(len(batch), state.training.accumulation):
         micro = batch if rows is None else batch[rows]
         micro_answers = answers if answers is None or rows is None else answers[rows]
-        seen = ask_student(
-            state.student, micro.inputs,
-            taps=taps, execution=execution, device=state.device, compiled=state.compiled,
-        )  # fmt: skip
-        parts = shares(state.method, seen, micro_answers, micro, state.connectors, divisors)
-        loss = summed(parts)
+        with phase(state.clock, "student forward"):
+            seen = ask_student(
+                state.student, micro.inputs,
+                taps=taps, execution=execution, device=state.device, compiled=state.compiled,
+            )  # fmt: skip
+        with phase(state.clock, "loss"):
+            parts = shares(state.method, seen, micro_answers, micro, state.connectors, divisors)
+            loss = summed(parts)
         if loss.requires_grad:  # not where a micro-batch has no unit of any term
-            torch.autograd.backward(loss)
+            with phase(state.clock, "backward"):
+                torch.autograd.backward(loss)
         for name, part in parts.items():
             part = part.detach()
             summed_parts[name] = summed_parts[name] + part if name in summed_parts else part

@@ -141,7 +141,7 @@ def estimate(
 
 def _copied(state: TrainState) -> TrainState:
     """A state of its own, optimizer and all, without what the caller keeps in it and what is compiled of it."""
-    return copy.deepcopy(replace(state, kept=None, compiled=None))
+    return copy.deepcopy(replace(state, kept=None, compiled=None, clock=None))
 
 
 def _parts(

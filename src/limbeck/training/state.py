@@ -18,6 +18,7 @@ from limbeck.recipe.training import Training
 from limbeck.taps import Compiled, is_compiled, refuse_uncompilable
 from limbeck.training import optimizer as optimizers
 from limbeck.training.fit import bound, check_fit, check_labels_occur, trace
+from limbeck.training.phases import Clock
 from limbeck.training.precision import laid_out
 from limbeck.training.randomness import drawing
 from limbeck.training.terms import Batches, TeacherView, fitting, needed
@@ -52,6 +53,8 @@ class TrainState:
     compiled: Compiled | None = None
     """The student through torch.compile with what the method reads of it, where the plan says so. The student itself
     stays a plain module: that is what is saved, validated and shipped."""
+    clock: Clock | None = None
+    """Is told what the loop does, where somebody wants to know where the time goes."""
 
     @property
     def done(self) -> bool:
