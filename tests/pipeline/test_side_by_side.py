@@ -23,7 +23,7 @@ class Answering:
 
     job: str | None = None
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def __enter__(self) -> Answering:

@@ -1,4 +1,4 @@
-"""Where a training's time went, and a trace of a few of its steps, left in ``profile/``; the result is not changed."""
+"""Where a training's time went, and a trace of a few of its steps, left in ``profile/``; no result is changed."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ _NOTHING: Final = nullcontext()
 class Clock:
     """Seconds spent in each phase. A phase inside another is taken out of it, so that they add up.
 
-    Reading a clock changes no number. On an accelerator it waits for the device at every change, and a training that is
-    timed so is slower.
+    Reading a clock changes no number. On an accelerator it waits for the device at every change, and a training that
+    is timed so is slower.
 
     Args:
         device: Where the student is trained.
