@@ -80,7 +80,8 @@ NAMES = {
         write_report
     """,
     "limbeck.taps": """
-        INPUT Layer attention axes by_depth keys_beside layers paired_stages penultimate places shape_at stages tap
+        Compiled INPUT Layer attention axes by_depth is_compiled keys_beside layers paired_stages penultimate places
+        refuse_uncompilable shape_at stages tap unwrapped
     """,
     "limbeck.teachers": """
         Ensemble LiveTeacher StoredTeacher as_teacher check_classes

@@ -70,7 +70,7 @@ def gathered(
 
 
 def _micro(state: TrainState, batch: Batch, number: int, rows: slice, execution: Execution) -> Outputs:
-    taps, device = state.method.reads.student_taps, state.device
+    taps, device = state.taps, state.device
     with drawing(step_seed(step_seed(state.seed, state.step), number), device=device):
         return ask_student(
             state.student, batch.inputs[rows],

@@ -175,7 +175,6 @@ def _gradients(
     if state.training.accumulation > 1 and state.method.reads.coupled:
         return gathered(state, batch, answers, execution=execution)
     divisors = totals(state.method, answers, batch)
-    taps = state.method.reads.student_taps
     summed_parts: dict[str, Tensor] = {}
     for rows in micro_batches(len(batch), state.training.accumulation):
         micro = batch if rows is None else batch[rows]
@@ -183,7 +182,7 @@ def _gradients(
         with phase(state.clock, "student forward"):
             seen = ask_student(
                 state.student, micro.inputs,
-                taps=taps, execution=execution, device=state.device, compiled=state.compiled,
+                taps=state.taps, execution=execution, device=state.device, compiled=state.compiled,
             )  # fmt: skip
         with phase(state.clock, "loss"):
             parts = shares(state.method, seen, micro_answers, micro, state.connectors, divisors)

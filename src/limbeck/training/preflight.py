@@ -163,7 +163,7 @@ def _parts(
 
 
 def _seen(state: TrainState, inputs: Tensor, *, execution: Execution) -> Outputs:
-    taps, device = state.method.reads.student_taps, state.device
+    taps, device = state.taps, state.device
     return ask_student(state.student.train(), inputs, taps=taps, execution=execution, device=device)
 
 

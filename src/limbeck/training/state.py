@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ class TrainState:
     stays a plain module: that is what is saved, validated and shipped."""
     clock: Clock | None = None
     """Is told what the loop does, where somebody wants to know where the time goes."""
+    taps: tuple[str, ...] = field(init=False)
+    """What the method reads inside the student; asked of it once, not at every step."""
+
+    def __post_init__(self) -> None:
+        self.taps = self.method.reads.student_taps
 
     @property
     def done(self) -> bool:
@@ -76,7 +81,7 @@ class TrainState:
         if not execution.compile:
             self.compiled = None
         elif self.compiled is None:
-            self.compiled = Compiled(self.student, self.method.reads.student_taps)
+            self.compiled = Compiled(self.student, self.taps)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training, as plain data and tensors."""
