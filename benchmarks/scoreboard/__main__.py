@@ -1,6 +1,7 @@
 """``make scoreboard``: train what is not trained yet, in parallel one-thread processes, then write the board.
 
-It may be stopped at any time and goes on where it was. ``MINUTES=60`` stops by itself.
+It may be stopped at any time and goes on where it was; several may run beside each other. ``MINUTES=60`` stops by
+itself. A training that fails is written down with its error, and tried again by the next start.
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator
 from multiprocessing import get_context
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-from benchmarks.scoreboard.board import tuned_choices, write_board
-from benchmarks.scoreboard.shards import Shard, ledger, shards, train_shard, write_down
+from benchmarks.scoreboard.board import write_board
+from benchmarks.scoreboard.ledger import finished, ledger, write_down
+from benchmarks.scoreboard.plan import shards
+from benchmarks.scoreboard.shards import Shard, failure, work
 
 
 def main(minutes: float) -> None:
@@ -22,31 +27,39 @@ def main(minutes: float) -> None:
     workers = int(os.environ.get("WORKERS", len(os.sched_getaffinity(0))))
     processes = get_context("forkserver")
     processes.set_forkserver_preload(["benchmarks.scoreboard.shards"])  # imported once, not by each shard
-    with ProcessPoolExecutor(workers, mp_context=processes, max_tasks_per_child=1) as pool:
-        running: dict[Future[dict[str, Any]], Shard] = {}
-        while True:
-            done = ledger()
-            waiting = _open(done, set(running.values()))
-            while time.monotonic() < end and len(running) < workers and (shard := next(waiting, None)):
-                running[pool.submit(train_shard, shard)] = shard
-            if not running:
-                break
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                shard = running.pop(future)
-                record = future.result()
-                write_down(record)
-                name = f"{shard.pair} {shard.row} {shard.column} seed {shard.seed}"
-                print(f"{name}: {record['accuracy']:.4f}", flush=True)
+    running: dict[Any, tuple[BaseProcess, Shard]] = {}
+    tried: set[str] = set()
+    while True:
+        waiting = _open(tried)
+        while time.monotonic() < end and len(running) < workers and (shard := next(waiting, None)):
+            tried.add(shard.key)
+            process = processes.Process(target=work, args=(shard,))
+            process.start()
+            running[process.sentinel] = (process, shard)
+        if not running:
+            break
+        for sentinel in wait(list(running)):
+            _ended(*running.pop(sentinel))
     print(write_board())
 
 
-def _open(done: dict[str, Any], running: set[Shard]) -> Any:
-    seen: set[str] = {shard.key for shard in running} | set(done)
-    for shard in shards(tuned_choices(done)):
-        if shard.key not in seen:
-            seen.add(shard.key)
-            yield shard
+def _open(tried: set[str]) -> Iterator[Shard]:
+    """What is to be trained and was not tried by this start."""
+    done = finished(ledger())
+    return (shard for shard in shards(done) if shard.key not in done and shard.key not in tried)
+
+
+def _ended(process: BaseProcess, shard: Shard) -> None:
+    """Say what came of a training; one whose process was killed could not write that down itself."""
+    process.join()
+    record = ledger().get(shard.key)
+    if process.exitcode and (record is None or "error" in record):
+        record = failure(shard, f"the process ended with exit code {process.exitcode}")
+        write_down(record)
+    if record is None:
+        print(f"{shard.name}: another process is at it", flush=True)
+    else:
+        print(f"{shard.name}: {record.get('error') or format(record['accuracy'], '.4f')}", flush=True)
 
 
 if __name__ == "__main__":

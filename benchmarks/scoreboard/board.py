@@ -1,122 +1,94 @@
-"""From the finished pieces to the board: a mean, an interval and a verdict for each method and pair."""
+"""From the finished pieces to the board: accuracy, intervals and verdicts for each method and pair."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import median
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.form import write
-from benchmarks.scoreboard.protocol import PAIRS, Bench, setting
-from benchmarks.scoreboard.rows import CONTROLS, ROWS, TRIALS
-from benchmarks.scoreboard.shards import FIRST_PAIR, SEEDS, Column, Shard, ledger, right
-from limbeck.evaluation import Verdict, verdict
-
-MARGIN: Final = 0.005
-BASELINE: Final = "no-teacher"
-
-Ledger = Mapping[str, Mapping[str, Any]]
-
-
-def tuned_choices(done: Ledger) -> dict[str, int]:
-    """Which trial each row chose on validation data, for the rows that tried all."""
-    found = {}
-    for row in ROWS:
-        tried = [_record(done, row, FIRST_PAIR, "tuned" if trial else "published", trial, SEEDS[0])
-                 for trial in range(len(TRIALS))]  # fmt: skip
-        if all(tried):
-            scores = [record["validation"] for record in tried if record]
-            found[row] = scores.index(max(scores))
-    return found
+from benchmarks.scoreboard import data_free
+from benchmarks.scoreboard.columns import Row, column
+from benchmarks.scoreboard.comparing import LEVEL, Results
+from benchmarks.scoreboard.figures import figures
+from benchmarks.scoreboard.ledger import Record, finished, ledger
+from benchmarks.scoreboard.plan import Finished, shards
+from benchmarks.scoreboard.protocol import EXACT, PAIRS, Bench, setting
+from benchmarks.scoreboard.rows import TRIALS
+from benchmarks.scoreboard.shards import EXTRA_SEEDS, FIRST_PAIR, SEEDS, Shard
+from limbeck.evaluation import retention
+from limbeck.pipeline.predict import logits_of
 
 
 def write_board() -> Path:
     """Write ``results/scoreboard.json`` from whatever is done."""
-    done = ledger()
-    rows = [line for column in ("published", "tuned") for line in _lines(done, column)]
     bench = Bench()
-    teachers = {name: round(_teacher_accuracy(bench, name), 4) for name in PAIRS}
-    figures = {
-        "methods_on_the_board": {
-            "value": len({row["method"] for row in rows} - set(CONTROLS)),
-            "unit": "methods",
-            "better": "higher",
-            "goal": 40,
-        },
-        "shares_of_planned_trainings": {
-            "value": round(len(done) / _planned(), 3), "unit": "share", "better": "higher", "goal": 1,
-        },
-    }  # fmt: skip
-    return write(
-        "scoreboard",
-        figures,
-        command="make scoreboard",
-        teachers=teachers,
-        rows=rows,
-        setting={pair: setting(pair) for pair in PAIRS},
-    )
+    teachers = {name: _teacher(bench, name) for name in PAIRS}
+    return write("scoreboard", **board(ledger(), teachers), command="make scoreboard")
 
 
-def _lines(done: Ledger, column: Column) -> Iterator[dict[str, Any]]:
-    chosen = tuned_choices(done) if column == "tuned" else {}
-    for pair in PAIRS if column == "published" else [FIRST_PAIR]:
-        for row in [*CONTROLS, *ROWS] if column == "published" else chosen:
-            line = _line(done, row, pair, column, chosen.get(row, 0))
-            if line is not None:
-                yield line
+def board(records: Mapping[str, Record], teachers: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """The board as plain data.
 
-
-def _line(done: Ledger, row: str, pair: str, column: Column, trial: int) -> dict[str, Any] | None:
-    kind: Column = column if trial else "published"
-    found = {seed: _record(done, row, pair, kind, trial, seed) for seed in SEEDS}
-    records = {seed: record for seed, record in found.items() if record is not None}
-    base = {seed: _record(done, BASELINE, pair, "published", 0, seed) for seed in records}
-    if not records or not all(base.values()):
-        return None
-    ours = np.stack([right(dict(record)) for record in records.values()])
-    theirs = np.stack([right(dict(record)) for record in base.values() if record])
-    judged = verdict(ours, theirs, margin=MARGIN)
-    random = _record(done, row, pair, "random-teacher", 0, SEEDS[0])
+    Args:
+        records: The ledger's.
+        teachers: Whether each pair's teacher is right about each test sample.
+    """
+    done = finished(records)
+    rows = [*column(done, "published"), *column(done, "tuned"), *_data_free(done, teachers[FIRST_PAIR])]
+    planned = list(shards(done))
+    failed = [
+        _failed(records[shard.key], shard) for shard in planned if "error" in records.get(shard.key, {})
+    ]
+    made = sum(shard.key in done for shard in planned)
     return {
-        "method": row,
-        "pair": pair,
-        "column": column,
-        "trial": TRIALS[trial],
-        "seeds": len(records),
-        "metric": round(float(ours.mean()), 4),
-        **_against(judged),
-        "verdict": judged.word,
-        "random_teacher": random["accuracy"] if random else None,
-        "seconds_per_epoch": median(record["seconds_per_epoch"] for record in records.values()),
-        "peak_mb": median(record["peak_mb"] for record in records.values()),
+        "figures": figures(rows, share_done=made / len(planned)),
+        "teachers": {name: round(float(right.mean()), 4) for name, right in teachers.items()},
+        "rows": rows,
+        "failed": failed,
+        "trainings": {"done": made, "planned": len(planned)},
+        "setting": {
+            "pairs": {pair: setting(pair) for pair in PAIRS},
+            "seeds": list(SEEDS),
+            "extra_seeds": list(EXTRA_SEEDS),
+            "trials": list(TRIALS),
+            "level": LEVEL,
+            "data_free": data_free.setting(),
+        },
     }
 
 
-def _against(judged: Verdict) -> dict[str, Any]:
-    return {
-        "difference": round(judged.difference, 4),
-        "low": round(judged.low, 4),
-        "high": round(judged.high, 4),
-        "p": judged.p,
-    }
+def _data_free(done: Finished, teacher: NDArray[np.float64]) -> Iterator[Row]:
+    for maker in data_free.MAKERS:
+        pieces = [Shard(maker, FIRST_PAIR, "data-free", 0, seed) for seed in SEEDS]
+        records = {shard.seed: done[shard.key] for shard in pieces if shard.key in done}
+        if records:
+            ours = Results(records)
+            kept = retention(np.stack(list(ours.scores.values())), teacher)
+            yield {
+                "method": maker,
+                "pair": FIRST_PAIR,
+                "column": "data-free",
+                "control": False,
+                "reads_teacher": True,
+                **ours.facts(),
+                "verdict": None,
+                "share_of_teacher": {"value": kept.value, "low": kept.low, "high": kept.high},
+                "making_seconds": float(np.median([record["making_seconds"] for record in records.values()])),
+            }
 
 
-def _record(
-    done: Ledger, row: str, pair: str, column: Column, trial: int, seed: int
-) -> Mapping[str, Any] | None:
-    return done.get(Shard(row, pair, column, trial, seed).key)
+def _failed(record: Record, shard: Shard) -> dict[str, str]:
+    return {"training": shard.name, "error": record["error"]}
 
 
-def _planned() -> int:
-    everything = len(CONTROLS) + len(ROWS)
-    return len(SEEDS) * len(PAIRS) * everything + len(ROWS) * (len(TRIALS) + len(SEEDS) - 1)
-
-
-def _teacher_accuracy(bench: Bench, pair: str) -> float:
+def _teacher(bench: Bench, pair: str) -> NDArray[np.float64]:
     module = bench.teacher(PAIRS[pair]).offer.module
     if module is None:
         raise RuntimeError(f"the teacher of {pair} has no module")
-    return bench.accuracy(module)
+    test = bench.splits.test
+    answers = logits_of(module.eval(), test, bench.preprocessing, EXACT)
+    return (answers.argmax(1) == test.labels).numpy().astype(np.float64)

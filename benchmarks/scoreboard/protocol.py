@@ -124,7 +124,7 @@ def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untraine
     teacher = bench.teacher(pair, untrained=untrained)
     stream = bench.stream(seed=seed)
     training = training_of(pair.student, STEPS, BATCH_EXAMPLES)
-    _forget_peak()
+    forget_peak()
     state = start(
         lambda: bench.build(pair.student), method, teacher, stream,
         training=training, execution=EXECUTION, seed=seed, teacher_view="same",
@@ -132,7 +132,7 @@ def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untraine
     began = time.process_time()
     for _ in train(state, stream, teacher, execution=EXECUTION, teacher_view="same"):
         pass
-    spent, peak = time.process_time() - began, _peak_mb()
+    spent, peak = time.process_time() - began, peak_mb()
     shipped = state.method.deploy(state.student, state.connectors).eval()
     test = bench.splits.test
     right = (logits_of(shipped, test, bench.preprocessing, EXACT).argmax(1) == test.labels).numpy()
@@ -144,12 +144,13 @@ def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untraine
     )
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Start the kernel's count of the most resident memory anew (Linux)."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """The most resident memory since then."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     return int(found[1]) / 1024 if found else float("nan")

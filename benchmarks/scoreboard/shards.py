@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator
+import traceback
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from benchmarks.form import RESULTS
+from benchmarks.scoreboard import data_free
+from benchmarks.scoreboard.ledger import LEDGER, Record, claimed, finished, ledger, packed, write_down
 from benchmarks.scoreboard.protocol import PAIRS, Bench, fit, setting
 from benchmarks.scoreboard.rows import CONTROLS, ROWS, TRIALS
 from limbeck.methods import Method, parse
 from limbeck.types import digest
 
-LEDGER: Final = RESULTS / "scoreboard.shards.jsonl"
 SEEDS: Final = (0, 1, 2)
+EXTRA_SEEDS: Final = (3, 4)
+"""For the rows that are ahead of the tuned KD."""
 FIRST_PAIR: Final = next(iter(PAIRS))
 
-Column = Literal["published", "tuned", "random-teacher"]
+Column = Literal["published", "tuned", "random-teacher", "data-free"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,8 @@ class Shard:
     @property
     def method(self) -> Method:
         """What is trained: the row's method, with the trial's multiple of its distillation terms."""
+        if self.column == "data-free":
+            return data_free.METHOD
         plain = {**CONTROLS, **ROWS}[self.row]
         factor = TRIALS[self.trial]
         scaled = {
@@ -50,77 +50,76 @@ class Shard:
     @property
     def key(self) -> str:
         """Changes with whatever changes the result."""
-        method = self.method.model_dump(mode="json")
-        facts = [method, self.pair, self.column == "random-teacher", self.seed, setting(self.pair)]
-        return digest(facts)
+        return _key(self)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.pair} {self.row} {self.column} x{TRIALS[self.trial]:g} seed {self.seed}"
 
 
-def shards(tuned: dict[str, int]) -> Iterator[Shard]:
-    """Everything there is to train, the most telling first.
+@cache
+def _key(shard: Shard) -> str:
+    method = shard.method.model_dump(mode="json")
+    if shard.column == "data-free":
+        made = data_free.setting()[shard.row]
+        return digest([method, shard.pair, shard.column, made, shard.seed, setting(shard.pair)])
+    return digest([method, shard.pair, shard.column == "random-teacher", shard.seed, setting(shard.pair)])
 
-    Args:
-        tuned: Which trial each row chose on the first pair, for the rows that have tried all.
+
+def work(shard: Shard, path: Path = LEDGER) -> Record | None:
+    """Do one piece of the work and write it down, also when it fails.
+
+    Returns:
+        What was written; None where another process is at it, or has done it.
     """
-    rows = [*CONTROLS, *ROWS]
-    for seed in SEEDS:
-        for pair in PAIRS:
-            for row in rows:
-                yield Shard(row, pair, "published", 0, seed)
-                if (
-                    seed == 0
-                    and pair == FIRST_PAIR
-                    and Shard(row, pair, "published", 0, seed).method.reads.teacher
-                ):
-                    yield Shard(row, pair, "random-teacher", 0, seed)
-    for row in ROWS:
-        for trial in range(1, len(TRIALS)):
-            yield Shard(row, FIRST_PAIR, "tuned", trial, SEEDS[0])
-    for row, trial in tuned.items():
-        for seed in SEEDS[1:]:
-            yield Shard(row, FIRST_PAIR, "tuned", trial, seed)
+    with claimed(shard.key) as mine:
+        if not mine or shard.key in finished(ledger(path)):
+            return None
+        record = _attempt(shard)
+        write_down(record, path)
+        return record
 
 
-def train_shard(shard: Shard) -> dict[str, Any]:
-    """Do one piece of the work; the record of it."""
-    outcome = fit(
-        Bench(), PAIRS[shard.pair], shard.method,
-        seed=shard.seed, untrained=shard.column == "random-teacher",
-    )  # fmt: skip
+def train_shard(shard: Shard) -> Record:
+    """Train one piece; the record of it."""
+    bench, pair = Bench(), PAIRS[shard.pair]
+    facts: dict[str, Any] = {}
+    if shard.column == "data-free":
+        outcome, facts["making_seconds"] = data_free.fit(bench, pair, shard.row, seed=shard.seed)
+    else:
+        outcome = fit(bench, pair, shard.method, seed=shard.seed, untrained=shard.column == "random-teacher")
+    return {
+        **_facts(shard),
+        "validation": round(outcome.validation, 5),
+        "accuracy": round(float(outcome.right.mean()), 5),
+        "seconds_per_epoch": round(outcome.seconds_per_epoch, 3),
+        "peak_mb": round(outcome.peak_mb, 1),
+        **facts,
+        "right": packed(outcome.right),
+    }
+
+
+def failure(shard: Shard, error: str) -> Record:
+    """The record of a piece that has no result."""
+    return {**_facts(shard), "error": error}
+
+
+def _attempt(shard: Shard) -> Record:
+    try:
+        return train_shard(shard)
+    except Exception as error:  # the board goes on with the others, and shows this one as failed
+        traceback.print_exc()
+        return failure(shard, f"{type(error).__name__}: {error}")
+
+
+def _facts(shard: Shard) -> dict[str, Any]:
     return {
         "key": shard.key,
         "row": shard.row,
         "pair": shard.pair,
         "trial": shard.trial,
         "random_teacher": shard.column == "random-teacher",
+        "data_free": shard.column == "data-free",
         "seed": shard.seed,
-        "validation": round(outcome.validation, 5),
-        "accuracy": round(float(outcome.right.mean()), 5),
-        "seconds_per_epoch": round(outcome.seconds_per_epoch, 3),
-        "peak_mb": round(outcome.peak_mb, 1),
-        "right": base64.b64encode(np.packbits(outcome.right).tobytes()).decode(),
     }
-
-
-def ledger(path: Path = LEDGER) -> dict[str, dict[str, Any]]:
-    """What is done, by key; a line that a kill cut short does not count."""
-    found = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            found[record["key"]] = record
-    return found
-
-
-def write_down(record: dict[str, Any], path: Path = LEDGER) -> None:
-    """Append one finished piece."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def right(record: dict[str, Any]) -> NDArray[np.float64]:
-    """1 for each test sample that the student of a piece was right about, 0 for the others."""
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(record["right"]), dtype=np.uint8))
-    return bits.astype(np.float64)

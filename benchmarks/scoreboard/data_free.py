@@ -1,0 +1,119 @@
+"""Students that see no data: only what is made from the teacher. Their own small protocol, beside the board's."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from benchmarks.scoreboard.protocol import (
+    AUGMENTATION,
+    EXACT,
+    EXECUTION,
+    Bench,
+    Outcome,
+    PairOfModels,
+    forget_peak,
+    peak_mb,
+)
+from limbeck.data import Arrays, Stream
+from limbeck.methods import KD, Method
+from limbeck.pipeline.predict import logits_of
+from limbeck.recipe import SGD, OneCycle, Training
+from limbeck.teachers import LiveTeacher
+from limbeck.training import start, train
+from limbeck.training.inversion import Inversion, invert
+from limbeck.training.made import collected
+from limbeck.training.synthesis import Synthesis, synthesise
+
+BATCH_EXAMPLES: Final = 128
+STEPS: Final = 1200
+METHOD: Final[Method] = KD(temperature=4)
+TRAINING: Final = Training(
+    steps=STEPS,
+    batch_examples=BATCH_EXAMPLES,
+    optimizer=SGD(learning_rate=0.1),
+    schedule=OneCycle(),
+    clip=5.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """How images are made, and how many."""
+
+    settings: Synthesis | Inversion
+    samples: int
+
+
+MAKERS: Final = {
+    "generator": Maker(Synthesis(steps=1000, warmup_steps=200, batch_examples=128), samples=20_000),
+    "inversion": Maker(Inversion(steps=150, batch_examples=250, flip=True), samples=2_000),
+}
+
+
+def setting() -> dict[str, Any]:
+    """The protocol of each row as plain data."""
+    training = TRAINING.model_dump(mode="json")
+    return {
+        name: {
+            "made_by": maker.settings.model_dump(mode="json"),
+            "samples": maker.samples,
+            "training": training,
+        }
+        for name, maker in MAKERS.items()
+    }
+
+
+def fit(bench: Bench, pair: PairOfModels, row: str, *, seed: int) -> tuple[Outcome, float]:
+    """Train a student on images made from the teacher alone; what it reached, and the CPU seconds of making them.
+
+    Test data are real. Validation data are looked at for the record and choose nothing.
+    """
+    torch.set_num_threads(1)
+    teacher = bench.teacher(pair)
+    began = time.process_time()
+    images = _images(bench, teacher, MAKERS[row], seed)
+    making = time.process_time() - began
+    forget_peak()
+    stream = Stream(
+        Arrays(images, None, classes=bench.splits.train.classes, name="made"),
+        bench.preprocessing, batch_examples=BATCH_EXAMPLES, seed=seed, augmentation=AUGMENTATION,
+    )  # fmt: skip
+    state = start(
+        lambda: bench.build(pair.student), METHOD, teacher, stream,
+        training=TRAINING, execution=EXECUTION, seed=seed, teacher_view="same",
+    )  # fmt: skip
+    began = time.process_time()
+    for _ in train(state, stream, teacher, execution=EXECUTION, teacher_view="same"):
+        pass
+    spent, peak = time.process_time() - began, peak_mb()
+    student, test = state.student.eval(), bench.splits.test
+    outcome = Outcome(
+        validation=bench.accuracy(student),
+        right=(logits_of(student, test, bench.preprocessing, EXACT).argmax(1) == test.labels).numpy(),
+        seconds_per_epoch=spent * len(images) / (STEPS * BATCH_EXAMPLES),
+        peak_mb=peak,
+    )
+    return outcome, round(making, 1)
+
+
+def _images(bench: Bench, teacher: LiveTeacher, maker: Maker, seed: int) -> Tensor:
+    """Images as bytes."""
+    ends = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1)
+    black_and_white = bench.preprocessing.apply(ends)
+    channels, height, width = bench.shape
+    if isinstance(maker.settings, Synthesis):
+        steps = synthesise(
+            teacher, shape=(channels, height, width), classes=bench.classes, samples=maker.samples,
+            settings=maker.settings, bounds=black_and_white, seed=seed, execution=EXECUTION,
+        )  # fmt: skip
+    else:
+        steps = invert(
+            teacher, shape=bench.shape, classes=bench.classes, samples=maker.samples,
+            settings=maker.settings, bounds=black_and_white, seed=seed, execution=EXECUTION,
+        )  # fmt: skip
+    return bench.preprocessing.raw(collected(steps)[0])
