@@ -115,15 +115,19 @@ def _benchmark(path: Path) -> str:
     plain = json.loads(path.read_text(encoding="utf-8"))
     if str(plain.get("schema", "")).startswith("limbeck.report/"):
         return f"## {path.stem}\n\n{of_report(Report.model_validate(plain))}"
+    return "\n\n".join([f"## {plain['name']}", figure_table(plain["figures"]), origin(plain)])
+
+
+def figure_table(found: Mapping[str, Figures]) -> str:
+    """A benchmark's figures, each with its goal."""
     columns = ("figure", "value", "low", "high", "unit", "better", "goal", "reached")
-    origin = f"`{plain['command']}`, commit {str(plain['commit'])[:12]}, {plain['date']}"
-    return "\n\n".join(
-        [
-            f"## {plain['name']}",
-            table(columns, [_figure(name, figure) for name, figure in plain["figures"].items()]),
-            f"{origin}. {_pairs(plain['hardware'])}; {_pairs(plain['versions'])}.",
-        ]
-    )
+    return table(columns, [_figure(name, figure) for name, figure in found.items()])
+
+
+def origin(plain: Figures) -> str:
+    """Where a benchmark's figures come from."""
+    made = f"`{plain['command']}`, commit {str(plain['commit'])[:12]}, {plain['date']}"
+    return f"{made}. {_pairs(plain['hardware'])}; {_pairs(plain['versions'])}."
 
 
 def _figure(name: str, figure: Figures) -> tuple[str, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from blocks import markdown, table, value
 
-from limbeck.methods import catalogue, dump
+from limbeck.methods import dump
 from limbeck.methods.table import METHODS
 from limbeck.recipe import Recipe, json_schema
 from limbeck.reports.schema import Report
@@ -47,7 +46,7 @@ _RECIPE_GROUPS = (
     ("Gate", "gate", ("Gate",)),
     ("Plan", "plan", ("Plan", "Execution")),
 )
-_FAMILIES = (
+FAMILIES = (
     "supervised", "response", "feature", "relation", "self", "online", "ensemble", "continual", "modifier",
 )  # fmt: skip
 _ELSEWHERE = {"AnyMethod": "a [method](methods.md)", "Pair": "[`{student, teacher}`](methods.md#layers)"}
@@ -78,20 +77,10 @@ def recipe_fields() -> str:
     return "\n\n".join(parts)
 
 
-def methods() -> str:
-    """An index of all methods by family; then for each what it does, reads and takes, and the paper."""
-    found = sorted(catalogue(), key=lambda entry: (_FAMILIES.index(entry["family"]), entry["name"]))
-    rows = [
-        (
-            f"[`{entry['name']}`](#{entry['name']})",
-            entry["family"],
-            entry["summary"],
-            f"[paper]({entry['paper']})",
-        )
-        for entry in found
-    ]
-    index = table(("Method", "Family", "What it does", "Paper"), rows)
-    return "\n\n".join(["## Index", index, *(part for entry in found for part in _method(entry))])
+def method_fields(name: str) -> str:
+    """Every field of a method."""
+    properties = METHODS[name].model_json_schema()["properties"]
+    return _fields({"properties": {field: held for field, held in properties.items() if field != "kind"}})
 
 
 def report_fields() -> str:
@@ -224,21 +213,3 @@ def _named(reference: str) -> str:
     heading = alone.get(name, _heading(name, kind))
     anchor = re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
     return f"[{f'kind: {kind}' if kind else name}](#{anchor})"
-
-
-def _method(entry: Schema) -> Iterator[str]:
-    kind = METHODS[entry["name"]]
-    reads = entry["reads"]
-    yield f"## {entry['name']}"
-    yield markdown(inspect.getdoc(kind) or "")
-    labels = {"none": "no labels", "some": "the labels of those samples that have one"}[reads["labels"]]
-    asked = "the teacher's answers" if reads["teacher"] else "no teacher"
-    inside = ", and inside the teacher, whose module it needs" if reads["inside"] else ""
-    yield (
-        f"`lb.{kind.__name__}` in Python. Family: {entry['family']}. It reads {asked} and {labels}{inside}. "
-        f"[Paper]({entry['paper']})."
-    )
-    schema = kind.model_json_schema()
-    yield _fields(
-        {"properties": {name: held for name, held in schema["properties"].items() if name != "kind"}}
-    )

@@ -74,8 +74,13 @@ def _data_free(done: Finished, teacher: NDArray[np.float64]) -> Iterator[Row]:
                 "column": "data-free",
                 "control": False,
                 "reads_teacher": True,
+                "uses": [data_free.METHOD.kind],
                 **ours.facts(),
                 "verdict": None,
+                "against_no_teacher": None,
+                "against_tuned_kd": None,
+                "against_random_teacher": None,
+                "against_best": None,
                 "share_of_teacher": {"value": kept.value, "low": kept.low, "high": kept.high},
                 "making_seconds": float(np.median([record["making_seconds"] for record in records.values()])),
             }

@@ -10,7 +10,7 @@ from benchmarks.scoreboard.comparing import LEVEL, Lead, Results, lead, results,
 from benchmarks.scoreboard.holm import holm
 from benchmarks.scoreboard.plan import BASELINE, KD, Finished, piece, tuned, tuned_choice
 from benchmarks.scoreboard.protocol import PAIRS
-from benchmarks.scoreboard.rows import CONTROLS, TRIALS
+from benchmarks.scoreboard.rows import CONTROLS, ROWS, TRIALS
 from benchmarks.scoreboard.shards import FIRST_PAIR, SEEDS, Column, Shard
 
 TUNED_KD: Final = "tuned-kd"
@@ -50,6 +50,7 @@ def _pair(done: Finished, name: Column, pair: str) -> Iterator[Row]:
             "column": name,
             "control": line.control,
             "reads_teacher": piece(line.row, pair, line.trial, SEEDS[0]).method.reads.teacher,
+            "uses": list({**CONTROLS, **ROWS}[line.row]),
             "trial": TRIALS[line.trial],
             **line.results.facts(),
             "verdict": against.verdict if against else None,

@@ -43,7 +43,23 @@ def test_schema_prints_the_json_schema() -> None:
 def test_methods_lists_the_whole_table() -> None:
     listed = json.loads(limbeck("methods", "--json").stdout)
     assert [entry["name"] for entry in listed] == list(METHODS)
+    assert all(set(entry) >= {"family", "summary", "reads", "defaults", "paper"} for entry in listed)
     assert all(name in limbeck("methods").stdout for name in METHODS)
+
+
+def test_methods_describes_one() -> None:
+    text = limbeck("methods", "decoupled-kd").stdout
+    assert "lb.DecoupledKD" in text
+    assert "KL(" in text
+    assert "non_target_weight" in text
+    assert "When it helps" in text
+    assert json.loads(limbeck("methods", "kd", "--json").stdout)["name"] == "kd"
+
+
+def test_methods_names_the_nearest() -> None:
+    refused = limbeck("methods", "decoupled-kt")
+    assert refused.exit_code == 2
+    assert "'decoupled-kd'" in refused.stderr
 
 
 def test_layers_of_a_recipe_are_those_of_the_model_asked_for() -> None:

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import generate
 
     yield generate
-    for name in ("generate", "figures", "reference", "blocks"):
+    for name in ("generate", "figures", "pages", "reference", "scoreboard", "blocks"):
         sys.modules.pop(name, None)
 
 
@@ -38,6 +38,7 @@ def links(page: Path) -> list[str]:
 
 def test_generated_blocks_are_what_the_script_writes(pages: ModuleType) -> None:
     assert not pages.stale(), "run python docs/generate.py"
+    assert not pages.left_over(), "run python docs/generate.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -52,7 +53,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_page_can_be_found_from_the_readme(page: Path) -> None:
-    if page.parent.name == "docs":
+    if page.parent == ROOT / "docs":
         assert f"docs/{page.name}" in (ROOT / "README.md").read_text()
 
 

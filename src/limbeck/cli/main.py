@@ -21,7 +21,7 @@ VERBS: Final[Mapping[str, str]] = {
     "label": "Only ask the teacher, and store its answers.",
     "bench": "Time the files of runs, side by side.",
     "compare": "A leaderboard of runs, and which files nothing else beats.",
-    "methods": "List the methods, with the paper of each.",
+    "methods": "List the methods with the paper of each, or describe one.",
     "layers": "List a model's layers with the shape of what each gives.",
     "targets": "List, inspect, verify and remove stored teachers' answers.",
     "schema": "Print the JSON Schema of a recipe.",

@@ -18,10 +18,16 @@ class AdaptiveKL(Softened):
     Published for language models, where forward KL learns the head first and reverse KL the tail. Sorts the
     classes once an example.
 
+    Helps:
+        Where the student is too small for the whole distribution and the teacher has many classes; with
+        ten classes it is close to ``kd``.
+
+    Costs:
+        One sort of the classes an example.
+
     References:
-        Wu, Tao, Wang, Yang, Zhao & Wong, `Rethinking Kullback-Leibler Divergence in Knowledge Distillation for
-        Large
-        Language Models <https://arxiv.org/abs/2404.02657>`_, 2025.
+        Wu, Tao, Wang, Yang, Zhao & Wong, `Rethinking Kullback-Leibler Divergence in Knowledge Distillation
+        for Large Language Models <https://arxiv.org/abs/2404.02657>`_, 2025.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2404.02657"

@@ -19,6 +19,14 @@ class Alignment(Coupled):
     Nothing is trained beside the student, and widths may differ. The plain index is biased upwards where layers are
     wider than the batch; ``debiased`` is not. A batch too small to compare adds nothing.
 
+    Helps:
+        Where the widths differ and rotations of the features do not matter, in batches larger than a
+        layer is wide or with ``debiased``.
+
+    Costs:
+        Products between the samples of a batch; no parameters. The teacher must run, because inner
+        layers are not stored.
+
     References:
         Kornblith, Norouzi, Lee & Hinton, `Similarity of Neural Network Representations Revisited
         <https://arxiv.org/abs/1905.00414>`_, 2019.

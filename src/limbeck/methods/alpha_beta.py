@@ -19,6 +19,12 @@ class AlphaBeta(Softened):
     images, where the sum of the powers is 1.1; its code has no factor for the temperature and a weight of 32 to
     64 instead.
 
+    Helps:
+        Where neither forward nor reverse KL suits the student; it takes tuning of two powers.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Wang et al., `ABKD <https://arxiv.org/abs/2505.04560>`_, 2025.
     """

@@ -26,6 +26,14 @@ class AttentionScores(Averaged):
     need as many heads and as many tokens. TinyBERT is this and ``hint`` with ``normalise: none``, and then ``kd``
     at a temperature of 1.
 
+    Helps:
+        Between transformers with equal numbers of heads and tokens, before or beside a method on
+        answers.
+
+    Costs:
+        The square of the tokens in each pair and head; no parameters. The teacher runs along, unless its
+        layers are stored (``teacher.keep_taps``).
+
     References:
         Jiao, Yin, Shang, Jiang, Chen, Li, Wang & Liu, `TinyBERT <https://arxiv.org/abs/1909.10351>`_, 2020,
         section 3.1.

@@ -21,16 +21,26 @@ from limbeck.types import Batch, Outputs, Terms
 
 
 class Balance(Modifier):
-    """Give each term its share of the gradient, so that nobody tunes weights that lie far apart.
+    r"""Give each term its share of the gradient, so that nobody tunes weights that lie far apart.
 
-    The first term keeps its size, and with it the learning rate its meaning; the others are multiplied so that the
-    norms of the gradients at the student's weights stand to each other as the shares do. Their own weights no longer
-    matter. The norms are measured every ``every_steps`` on the batch of that step (its first micro-batch), at the
-    cost of a backward pass for each term, and averaged on a logarithmic scale. The paper instead moves the weights
-    by a gradient of their own, and gives more to the terms that fall more slowly.
+    .. math:: L = \sum_i m_i L_i, \quad m_i = \frac{r_i}{r_1} \frac{\| \nabla L_1 \|}{\| \nabla L_i \|}
+
+    with the shares :math:`r`, all alike unless they are given. The first term keeps its size, and with it the
+    learning rate its meaning; the others are multiplied so that the norms of the gradients at the student's weights
+    stand to each other as the shares do. Their own weights no longer matter. The norms are measured every
+    ``every_steps`` on the batch of that step (its first micro-batch), at the cost of a backward pass for each term,
+    and averaged on a logarithmic scale. The paper instead moves the weights by a gradient of their own, and gives
+    more to the terms that fall more slowly.
+
+    Helps:
+        Where terms of unlike sizes meet and there is no time to tune their weights.
+
+    Costs:
+        A backward pass for each term in one of ``every_steps`` steps.
 
     References:
-        Chen, Badrinarayanan, Lee & Rabinovich, `GradNorm <https://arxiv.org/abs/1711.02257>`_, 2018, section 3.
+        Chen, Badrinarayanan, Lee & Rabinovich, `GradNorm <https://arxiv.org/abs/1711.02257>`_, 2018, section
+        3.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1711.02257"

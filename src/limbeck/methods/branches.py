@@ -31,6 +31,12 @@ class Branches(Method):
     branches and the mean also learn the labels; the student's own part of that is ``ce``, to be added. The student
     ships alone. Its last part is found in Limbeck's own families and in ``nn.Sequential``.
 
+    Helps:
+        Where there is no teacher, and the student's trunk is most of its cost.
+
+    Costs:
+        Each branch costs the student's last part again, in every step; nothing of it ships.
+
     References:
         Lan, Zhu & Gong, `Knowledge Distillation by On-the-Fly Native Ensemble
         <https://arxiv.org/abs/1806.04606>`_, 2018, section 3.

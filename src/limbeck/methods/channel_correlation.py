@@ -20,10 +20,17 @@ class ChannelCorrelation(Coupled):
     Asks for the pattern and not for its scale and offset, which differ between networks without meaning.
     Published for detectors, with a weight of 6 to 10.
 
+    Helps:
+        For dense maps whose scale differs between the sides; batches should be large enough to
+        correlate over.
+
+    Costs:
+        A trained map for each pair, dropped at the end. The teacher runs along, unless its layers are stored
+        (``teacher.keep_taps``).
+
     References:
         Cao, Zhang, Yang, Wang & Zhang, `PKD: General Distillation Framework for Object Detectors via Pearson
-        Correlation
-        Coefficient <https://arxiv.org/abs/2207.02039>`_, 2022.
+        Correlation Coefficient <https://arxiv.org/abs/2207.02039>`_, 2022.
     """
 
     family: ClassVar[str] = "feature"

@@ -18,6 +18,13 @@ class Channels(Connected):
     Made for dense prediction, where it beats comparing pixel by pixel. The published weight is 50 for features at a
     temperature of 4, 3 for score maps.
 
+    Helps:
+        For dense prediction, such as segmentation, and for score maps.
+
+    Costs:
+        A trained map for each pair, dropped at the end. The teacher runs along, unless its layers are stored
+        (``teacher.keep_taps``).
+
     References:
         Shu, Liu, Gao, Yan & Shen, `Channel-wise Knowledge Distillation for Dense Prediction
         <https://arxiv.org/abs/2011.13256>`_, 2021.

@@ -22,6 +22,12 @@ class ClassPairs(Method):
     A sample without a label, or alone in its class, counts nothing, so that batches should hold several of a class;
     the paper draws a second sample for each instead. Which samples have a partner depends on the whole batch.
 
+    Helps:
+        Without any teacher, where classes are fine-grained and batches hold several samples of each.
+
+    Costs:
+        Nothing but a pass over the logits: the partner is in the batch already.
+
     References:
         Yun, Park, Lee & Shin, `Regularizing Class-wise Predictions via Self-knowledge Distillation
         <https://arxiv.org/abs/2003.13964>`_, 2020, section 2.

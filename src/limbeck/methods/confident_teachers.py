@@ -28,6 +28,12 @@ class ConfidentTeachers(Method):
     without a label. Its teacher is an ensemble, whose members' logits it reads. The paper adds cross-entropy on the
     labels and a weighted term on inner layers, and takes 4 for the temperature.
 
+    Helps:
+        With several teachers of unequal skill, and labels to tell who is right.
+
+    Costs:
+        One pass of each teacher; over one teacher, nothing else.
+
     References:
         Zhang, Chen & Wang, `Confidence-Aware Multi-Teacher Knowledge Distillation
         <https://arxiv.org/abs/2201.00007>`_, 2022, section 3.

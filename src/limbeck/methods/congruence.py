@@ -17,6 +17,14 @@ class Congruence(Coupled):
 
     Nothing is trained beside the student, and widths may differ. The paper draws batches with equal classes.
 
+    Helps:
+        Where how samples lie to each other matters more than where they lie, in batches with several of
+        each class.
+
+    Costs:
+        Products between the samples of a batch; no parameters. The teacher runs along, unless its layers are
+        stored (``teacher.keep_taps``).
+
     References:
         Peng, Jin, Liu, Zhou, Wu, Liu, Li & Zhang, `Correlation Congruence for Knowledge Distillation
         <https://arxiv.org/abs/1904.01802>`_, 2019.

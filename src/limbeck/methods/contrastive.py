@@ -19,8 +19,16 @@ class Contrastive(Embedded):
     of the batch are what a sample is told from, so a larger batch is a harder and better task;
     ``contrastive-bank`` takes them from all samples.
 
+    Helps:
+        For features that are used later on, such as embeddings, with large batches.
+
+    Costs:
+        Two trained maps, dropped at the end. The teacher runs along, unless its layers are stored
+        (``teacher.keep_taps``).
+
     References:
-        Tian, Krishnan & Isola, `Contrastive Representation Distillation <https://arxiv.org/abs/1910.10699>`_, 2020.
+        Tian, Krishnan & Isola, `Contrastive Representation Distillation <https://arxiv.org/abs/1910.10699>`_,
+        2020.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1910.10699"

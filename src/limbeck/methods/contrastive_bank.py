@@ -25,9 +25,16 @@ class ContrastiveBank(Embedded):
     sample and is part of the checkpoint. Negatives are drawn evenly; some of them may be of the same class. The
     published weight is 0.8, with 16384 negatives.
 
+    Helps:
+        As ``contrastive``, where batches are small.
+
+    Costs:
+        Two trained maps, and a bank of two vectors for each training sample in memory and in the checkpoint.
+        The teacher runs along, unless its layers are stored (``teacher.keep_taps``).
+
     References:
-        Tian, Krishnan & Isola, `Contrastive Representation Distillation <https://arxiv.org/abs/1910.10699>`_, 2020,
-        section 3.1. The normalising constants are frozen from the first batch, as in the authors' code.
+        Tian, Krishnan & Isola, `Contrastive Representation Distillation <https://arxiv.org/abs/1910.10699>`_,
+        2020, section 3.1. The normalising constants are frozen from the first batch, as in the authors' code.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1910.10699"

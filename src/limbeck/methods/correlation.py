@@ -21,6 +21,12 @@ class Correlation(Method):
     reach. The second part compares the samples of a batch, so take at least 64 of them. The paper weighs the
     whole by 2, with a temperature of 1 on ImageNet and 4 on CIFAR-100, beside ``ce``.
 
+    Helps:
+        With a teacher that is much stronger than the student, in batches of 64 or more.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Huang, You, Wang, Qian & Xu, `Knowledge Distillation from A Stronger Teacher
         <https://arxiv.org/abs/2205.10536>`_, 2022.

@@ -20,8 +20,16 @@ class DecoupledKD(Method):
     teacher is good. Only samples with a label count. The non-target weight has to be tuned: published values are
     8 and 6 for small nets on CIFAR-100 and 0.5 on ImageNet, with a linear warm-up; 2 is a careful start.
 
+    Helps:
+        Where the teacher is sure of nearly everything, so that plain ``kd`` says little of the other
+        classes.
+
+    Costs:
+        Nothing but a pass over the logits. One more weight to tune.
+
     References:
-        Zhao, Cui, Song, Qiu & Liang, `Decoupled Knowledge Distillation <https://arxiv.org/abs/2203.08679>`_, 2022.
+        Zhao, Cui, Song, Qiu & Liang, `Decoupled Knowledge Distillation <https://arxiv.org/abs/2203.08679>`_,
+        2022.
     """
 
     family: ClassVar[str] = "response"

@@ -27,6 +27,12 @@ class DeiT(Method):
     own. The student's head learns nothing here: with ``ce`` at the same weight it is the paper's even blend,
     ``{deit: {weight: 0.5}, ce: {weight: 0.5}}``. What ships answers with the logarithm of the mean.
 
+    Helps:
+        For students that are transformers, with a convolutional teacher and strong augmentation.
+
+    Costs:
+        A second linear head, which ships and is counted.
+
     References:
         Touvron, Cord, Douze, Massa, Sablayrolles & Jégou, `Training data-efficient image transformers &
         distillation through attention <https://arxiv.org/abs/2012.12877>`_, 2021, section 4 (soft: at 3).

@@ -25,6 +25,12 @@ class EMA(Method):
     The paper compares probabilities by their squared distance and raises the weight along a bell; here it is the KL
     divergence, and a straight line.
 
+    Helps:
+        Without a teacher, with many unlabelled samples beside few labelled ones.
+
+    Costs:
+        One more forward pass of the student in each step, and a copy of its weights.
+
     References:
         Tarvainen & Valpola, `Mean teachers are better role models <https://arxiv.org/abs/1703.01780>`_, 2017,
         section 2.

@@ -30,6 +30,12 @@ class Exits(Method):
     third one, which leads to the logits; all are dropped at the end. The student's own answer learns nothing here:
     add ``ce`` or another method for it.
 
+    Helps:
+        Without a teacher, for a student of several stages that is trained from its start.
+
+    Costs:
+        An exit of three linear layers for each stage while it trains; nothing of it ships.
+
     References:
         Zhang, Song, Gao, Chen, Bao & Ma, `Be Your Own Teacher <https://arxiv.org/abs/1905.08094>`_, 2019,
         section 3 (there exits are convolutions and the squares are summed over the batch as well).

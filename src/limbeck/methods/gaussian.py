@@ -18,6 +18,12 @@ class Gaussian(Response):
     For models with an even number of outputs: the first half are means, the second half log-variances. The
     student learns how sure the teacher is, not only what it says.
 
+    Helps:
+        For regression where the teacher knows how uncertain it is.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Kullback & Leibler, `On Information and Sufficiency <https://doi.org/10.1214/aoms/1177729694>`_, 1951.
     """

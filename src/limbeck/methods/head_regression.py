@@ -26,10 +26,16 @@ class HeadRegression(PairedMethod):
     A small difference in a direction that the head does not read costs nothing in the second term. The head is
     frozen; it and the connector are dropped at the end. Compares logits, so the two sides need the same classes.
 
+    Helps:
+        Where both sides have the same classes and a good teacher's head is worth imitating.
+
+    Costs:
+        A trained map and a pass of the teacher's head, both dropped at the end. It needs the teacher's
+        module.
+
     References:
         Yang, Martinez, Bulat & Tzimiropoulos, `Knowledge Distillation via Softmax Regression Representation
-        Learning
-        <https://openreview.net/forum?id=ZzwDy_wiWv>`_, 2021.
+        Learning <https://openreview.net/forum?id=ZzwDy_wiWv>`_, 2021.
     """
 
     family: ClassVar[str] = "feature"

@@ -16,6 +16,13 @@ class HiddenCosine(Connected):
     The third part of DistilBERT's loss, which is 5 ``kd`` at a temperature of 2, 2 ``ce`` and 1 of this. Blind to the
     length of each vector.
 
+    Helps:
+        Beside ``kd`` for transformers; where the length of a feature means nothing.
+
+    Costs:
+        A trained map for each pair, dropped at the end. The teacher runs along, unless its layers are stored
+        (``teacher.keep_taps``).
+
     References:
         Sanh, Debut, Chaumond & Wolf, `DistilBERT <https://arxiv.org/abs/1910.01108>`_, 2019, section 3.
     """

@@ -19,6 +19,14 @@ class Hint(Connected):
     connector and ``pairs: penultimate`` this is VkD. ``normalise: none`` is the hint of FitNets, the mean square over
     the elements; its usual weight of 100 belongs to that mean.
 
+    Helps:
+        Where stages correspond; as a first try on inner layers, normalised, or before training on
+        answers as in the paper.
+
+    Costs:
+        A trained map for each pair, dropped at the end. The teacher runs along, unless its layers are stored
+        (``teacher.keep_taps``).
+
     References:
         Romero, Ballas, Kahou, Chassang, Gatta & Bengio, `FitNets <https://arxiv.org/abs/1412.6550>`_, 2015.
         Miles, Elezi & Deng, `VkD <https://arxiv.org/abs/2403.06213>`_, 2024.

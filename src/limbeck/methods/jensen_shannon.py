@@ -19,6 +19,12 @@ class JensenShannon(Softened):
     limits, which makes its weight comparable to theirs; the published code is not normalised, and jumps at the
     ends.
 
+    Helps:
+        Where the teacher is sometimes badly wrong, because one example cannot pull without bound.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Agarwal et al., `On-Policy Distillation of Language Models <https://arxiv.org/abs/2306.13649>`_, 2024,
         section 2.

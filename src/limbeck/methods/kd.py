@@ -17,6 +17,13 @@ class KD(Softened):
     The forward KL divergence: the student must cover everything the teacher believes in. The plain choice, hard
     to beat when its temperature and weight are tuned; add ``ce`` where there are labels.
 
+    Helps:
+        Nearly always a little, most of all with many unlabelled samples; little where the teacher is
+        hardly better than the student.
+
+    Costs:
+        Nothing but a pass over the logits. Stored answers serve.
+
     References:
         Hinton, Vinyals & Dean, `Distilling the Knowledge in a Neural Network
         <https://arxiv.org/abs/1503.02531>`_, 2015.

@@ -45,6 +45,12 @@ class LearnedTemperature(Modifier):
     the paper's other variant has a net that gives each its own. Published with :math:`\theta = 1` at the start, T
     from 1 to 21, and a strength that rises over 10 of 240 epochs.
 
+    Helps:
+        Where no temperature has been tuned, and training is long enough for a curriculum.
+
+    Costs:
+        One number is trained along; nothing of it ships.
+
     References:
         Li, Li, Yang, Zhao, Song, Luo, Li & Yang, `Curriculum Temperature for Knowledge Distillation
         <https://arxiv.org/abs/2211.16231>`_, 2023, section 3.

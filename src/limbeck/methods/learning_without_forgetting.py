@@ -21,6 +21,12 @@ class LwF(Method):
     Give the snapshot as the teacher and add ``ce`` for the new labels. The KL divergence of the old classes alone,
     as if there were no others, at a temperature; the paper's cross-entropy differs by a constant.
 
+    Helps:
+        When a trained student has to learn new classes without its old data.
+
+    Costs:
+        One forward pass of the snapshot in each step.
+
     References:
         Li & Hoiem, `Learning without Forgetting <https://arxiv.org/abs/1606.09282>`_, 2016, section 3.
     """

@@ -17,6 +17,12 @@ class ListNet(Softened):
     A row is a query and its outputs are the scores of its items. The scales of both scores count; see
     ``margin-mse`` where they differ.
 
+    Helps:
+        For rankers whose teacher's scores are on a scale that the student can have.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Cao, Qin, Liu, Tsai & Li, `Learning to Rank: From Pairwise Approach to Listwise Approach
         <https://doi.org/10.1145/1273496.1273513>`_, 2007.

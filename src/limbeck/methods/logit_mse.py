@@ -17,10 +17,16 @@ class LogitMSE(Response):
     What ``kd`` tends to at a high temperature, and often better than it where the teacher is right. Not bounded:
     noisy labels and rare classes count as much as anything else.
 
+    Helps:
+        Where the teacher's logits are trustworthy and labels are clean.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
-        Ba & Caruana, `Do Deep Nets Really Need to be Deep? <https://arxiv.org/abs/1312.6184>`_, 2014, section 2.
-        Kim, Oh, Kim, Cho & Yun, `Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge
-        Distillation <https://arxiv.org/abs/2105.08919>`_, 2021.
+        Ba & Caruana, `Do Deep Nets Really Need to be Deep? <https://arxiv.org/abs/1312.6184>`_, 2014, section
+        2. Kim, Oh, Kim, Cho & Yun, `Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in
+        Knowledge Distillation <https://arxiv.org/abs/2105.08919>`_, 2021.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1312.6184"

@@ -17,6 +17,12 @@ class MarginMSE(Response):
     A row is a query; its first output is the score of the better item, the others those of worse ones. Blind to a
     constant added to the scores of a query, so that a cosine can learn from a cross-encoder.
 
+    Helps:
+        For retrieval, where teacher and student score on different scales.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Hofstätter, Althammer, Schröder, Sertkan & Hanbury, `Improving Efficient Neural Ranking Models with
         Cross-Architecture Knowledge Distillation <https://arxiv.org/abs/2010.02666>`_, 2020, section 3.

@@ -37,8 +37,16 @@ class Masked(Averaged):
     channels, which the paper takes for classification (a share of 0.15; 0.65 for places). Its weights, 7e-5 and 2e-5,
     belong to a sum over the elements; this is the mean.
 
+    Helps:
+        For dense maps and strong teachers, in long trainings.
+
+    Costs:
+        Two convolutions for each pair, dropped at the end. The teacher runs along, unless its layers are
+        stored (``teacher.keep_taps``).
+
     References:
-        Yang, Li, Shi, Liu, Yuan & Zhang, `Masked Generative Distillation <https://arxiv.org/abs/2205.01529>`_, 2022.
+        Yang, Li, Shi, Liu, Yuan & Zhang, `Masked Generative Distillation
+        <https://arxiv.org/abs/2205.01529>`_, 2022.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2205.01529"

@@ -17,6 +17,12 @@ class MultiLabel(Softened):
     For models whose logits are independent log-odds, not a softmax. The mean over the labels, so that the weight
     does not depend on how many there are.
 
+    Helps:
+        Where a sample may have several labels at once.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Yang et al., `Multi-Label Knowledge Distillation <https://arxiv.org/abs/2308.06453>`_, 2023.
     """

@@ -19,8 +19,15 @@ class Mutual(PeerMethod):
     for student :math:`i` of :math:`K`; no gradient flows into :math:`p_j`. All are updated at once; the paper updates
     them in turn.
 
+    Helps:
+        Without a teacher, where there is memory for several students.
+
+    Costs:
+        Every peer is a whole student more in each step; one ships.
+
     References:
-        Zhang, Xiang, Hospedales & Lu, `Deep Mutual Learning <https://arxiv.org/abs/1706.00384>`_, 2018, section 3.
+        Zhang, Xiang, Hospedales & Lu, `Deep Mutual Learning <https://arxiv.org/abs/1706.00384>`_, 2018,
+        section 3.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1706.00384"

@@ -17,6 +17,13 @@ class Neighbours(Coupled):
     Nothing is trained beside the student, and widths may differ. The published weight of 30000 belongs to a mean over
     all pairs; over the samples, as here, it is that over the batch.
 
+    Helps:
+        For retrieval, where the student's features are compared with each other later.
+
+    Costs:
+        Products between the samples of a batch; no parameters. The teacher runs along, unless its layers are
+        stored (``teacher.keep_taps``).
+
     References:
         Passalis & Tefas, `Learning Deep Representations with Probabilistic Knowledge Transfer
         <https://arxiv.org/abs/1803.10837>`_, 2018.

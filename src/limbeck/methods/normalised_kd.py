@@ -19,6 +19,12 @@ class NormalisedKD(Method):
     Two cross-entropies, so the loss is not zero where the sides agree: its first part goes on pulling towards the
     label. Only samples with a label count. The defaults are the paper's for ImageNet; add ``ce``, as the paper does.
 
+    Helps:
+        With labels and a teacher that is right on most of them.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Yang, Zeng, Li, Zhang, Yuan & Li, `From Knowledge Distillation to Self-Knowledge Distillation
         <https://arxiv.org/abs/2303.13005>`_, 2023, section 3.1.

@@ -18,6 +18,12 @@ class OnlineEnsemble(PeerMethod):
     The mean is that of the same batch and gets no gradient. The paper proposes four ways to make one teacher of many;
     this is the plain mean that it starts from.
 
+    Helps:
+        Without a teacher, as ``mutual``; the mean is a steadier target than each peer.
+
+    Costs:
+        Every peer is a whole student more in each step; one ships.
+
     References:
         Guo, Wang, Wu, Yu, Liang, Hu & Luo, `Online Knowledge Distillation via Collaborative Learning
         <https://openaccess.thecvf.com/content_CVPR_2020/html/Guo_Online_Knowledge_Distillation_via_Collaborative_Learning_CVPR_2020_paper.html>`_,

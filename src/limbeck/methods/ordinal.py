@@ -16,6 +16,12 @@ class Ordinal(Softened):
 
     The squared earth mover's distance. For grades, ages, stages; for classes without an order it means nothing.
 
+    Helps:
+        For classes with an order, such as grades, ages and stages; not for others.
+
+    Costs:
+        A running sum over the classes.
+
     References:
         Hou, Yu & Samaras, `Squared Earth Mover's Distance-based Loss for Training Deep Neural Networks
         <https://arxiv.org/abs/1611.05916>`_, 2016.

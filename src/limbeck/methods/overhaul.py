@@ -35,6 +35,12 @@ class Overhaul(Averaged):
     stage half as much as the next. The published weight of 0.001 belongs to a sum over the elements; this is the
     mean.
 
+    Helps:
+        Between convolutional nets with batch normalisation before their ReLUs.
+
+    Costs:
+        A trained map for each stage, dropped at the end. It needs the teacher's module.
+
     References:
         Heo, Kim, Yun, Park, Kwak & Choi, `A Comprehensive Overhaul of Feature Distillation
         <https://arxiv.org/abs/1904.01866>`_, 2019.

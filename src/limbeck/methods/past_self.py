@@ -28,6 +28,12 @@ class PastSelf(Method):
     The last answers are kept by sample, 4 bytes a class; a sample that has not been seen uses its label alone. The
     paper raises the share, and renews the answers, once an epoch.
 
+    Helps:
+        Without a teacher, where samples come up many times in a training.
+
+    Costs:
+        The last answer to every training sample in memory and in the checkpoint; no further pass.
+
     References:
         Kim, Ji, Yoon & Hwang, `Self-Knowledge Distillation with Progressive Refinement of Targets
         <https://arxiv.org/abs/2006.12000>`_, 2021, section 3.

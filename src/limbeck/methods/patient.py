@@ -17,6 +17,13 @@ class Patient(Connected):
     The paper takes the first token's state, where models have one that stands for the whole; this takes the mean over
     tokens or pixels, which every model has. Published weights lie between 10 and 1000.
 
+    Helps:
+        For transformers with several layers to follow.
+
+    Costs:
+        A trained map for each pair, dropped at the end. The teacher runs along, unless its layers are stored
+        (``teacher.keep_taps``).
+
     References:
         Sun, Cheng, Gan & Liu, `Patient Knowledge Distillation for BERT Model Compression
         <https://arxiv.org/abs/1908.09355>`_, 2019.

@@ -14,7 +14,14 @@ from limbeck.types import Batch, Few, Outputs, Term, Terms
 
 
 class PseudoLabel(Method):
-    """Fit the teacher's largest class on every sample: what is left of the teacher without its softness."""
+    """Fit the teacher's largest class on every sample: what is left of the teacher without its softness.
+
+    Helps:
+        With unlabelled samples, and as a control: what ``kd`` adds to it is the worth of soft answers.
+
+    Costs:
+        Nothing but a pass over the logits. Stored answers serve.
+    """
 
     family: ClassVar[str] = "response"
     paper: ClassVar[str] = "https://www.researchgate.net/publication/280581078"

@@ -17,9 +17,15 @@ class Regression(Response):
 
     For models whose outputs are numbers, in units in which 1 is a typical error: scale the targets first.
 
+    Helps:
+        For models that predict numbers, on samples without a label too.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
-        Chen, Choi, Yu, Han & Chandraker, `Learning Efficient Object Detection Models with Knowledge Distillation
-        <https://papers.nips.cc/paper/6676>`_, 2017.
+        Chen, Choi, Yu, Han & Chandraker, `Learning Efficient Object Detection Models with Knowledge
+        Distillation <https://papers.nips.cc/paper/6676>`_, 2017.
     """
 
     paper: ClassVar[str] = "https://papers.nips.cc/paper/6676"

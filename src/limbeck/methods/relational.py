@@ -19,6 +19,13 @@ class Relational(Coupled):
     The weights between the two parts are the published ones for classification (25 and 50), halved; for metric
     learning the paper takes 1 and 2.
 
+    Helps:
+        For metric learning and embeddings, where widths differ.
+
+    Costs:
+        Every triple of a batch while ``angle_weight`` is above 0, which is the cube of the batch; no
+        parameters. The teacher runs along, unless its layers are stored (``teacher.keep_taps``).
+
     References:
         Park, Kim, Lu & Cho, `Relational Knowledge Distillation <https://arxiv.org/abs/1904.05068>`_, 2019.
     """

@@ -28,9 +28,16 @@ class Replay(Method):
     in training mode as in the authors' code, so that it moves the statistics of batch normalisation. As long as the
     store is empty the terms are 0. Published weights for 500 samples of CIFAR-100 are 0.3 and, with labels, 0.5.
 
+    Helps:
+        When tasks come one after another and some samples of earlier ones may be kept.
+
+    Costs:
+        One or two more forward passes in each step, and ``capacity`` samples in memory and in the
+        checkpoint.
+
     References:
-        Buzzega, Boschini, Porrello, Abati & Calderara, `Dark Experience for General Continual Learning: a Strong,
-        Simple Baseline <https://arxiv.org/abs/2004.07211>`_, 2020, section 3.
+        Buzzega, Boschini, Porrello, Abati & Calderara, `Dark Experience for General Continual Learning: a
+        Strong, Simple Baseline <https://arxiv.org/abs/2004.07211>`_, 2020, section 3.
 
         Vitter, `Random Sampling with a Reservoir <https://doi.org/10.1145/3147.3165>`_, 1985.
     """

@@ -24,6 +24,13 @@ class Reuse(Averaged):
     without its head, a connector of two convolutions, and the rest of the teacher, so it is larger than the student;
     the report counts it. Both models must run their layers one after another at the cut.
 
+    Helps:
+        Where the teacher's last layers are small, and accuracy counts more than the last bit of size.
+
+    Costs:
+        Two convolutions and the teacher's last layers, which ship and are counted. It needs the teacher's
+        module.
+
     References:
         Chen, Mei, Zhang, Wang, Wang, Feng & Chen, `Knowledge Distillation with the Reused Teacher Classifier
         <https://arxiv.org/abs/2203.14001>`_, 2022.

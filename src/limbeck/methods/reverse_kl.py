@@ -17,6 +17,12 @@ class ReverseKL(Softened):
     The mode-seeking divergence: a student that is much too small gets a few classes right rather than all of them a
     little. Published for language models; on classes it often trains more slowly from a random start.
 
+    Helps:
+        For students far too small for the teacher, late in training rather than from a random start.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Gu, Dong, Wei & Huang, `MiniLLM <https://arxiv.org/abs/2306.08543>`_, 2024, section 2.
     """

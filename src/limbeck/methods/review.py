@@ -43,9 +43,16 @@ class Review(Averaged):
     The distance is taken at several sizes of the map. Costs convolutions at every stage, all dropped at the end.
     Tokens are read as a square map. Published weights lie between 0.6 and 8, with a warm-up over 20 epochs.
 
+    Helps:
+        Between convolutional nets of several stages, in long trainings.
+
+    Costs:
+        Convolutions and attention at every stage, dropped at the end: among the dearest methods on inner
+        layers. The teacher runs along, unless its layers are stored (``teacher.keep_taps``).
+
     References:
-        Chen, Liu, Zhao & Jia, `Distilling Knowledge via Knowledge Review <https://arxiv.org/abs/2104.09044>`_,
-        2021.
+        Chen, Liu, Zhao & Jia, `Distilling Knowledge via Knowledge Review
+        <https://arxiv.org/abs/2104.09044>`_, 2021.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2104.09044"

@@ -17,11 +17,21 @@ from limbeck.types import Batch, Outputs, Terms
 
 
 class SampleWeights(Modifier):
-    """Weigh samples by the teacher: less where it is unsure, or where the label says that it is wrong.
+    r"""Weigh samples by the teacher: less where it is unsure, or where the label says that it is wrong.
 
+    .. math:: w = \max_c p_c, \quad 1 + \frac{1}{\log C} \sum_c p_c \log p_c, \quad \text{or} \;
+              \mathbb{1}[\arg\max_c p_c = y]
+
+    for ``confidence``, ``entropy`` and ``teacher-correct``, with the teacher's probabilities at a temperature of 1.
     Only the balance between samples changes: a term is still divided by the sum of its weights, so equal weights are
     none. The paper learns the weights from an uncertainty that the student predicts; these follow from the teacher's
     answers. For methods that have one value an example.
+
+    Helps:
+        Where some of the teacher's answers are wrong or of no use.
+
+    Costs:
+        Nothing but a pass over the logits.
 
     References:
         Zhang, Lan, Dai, Zeng, Bai, Chang & Wei, `Prime-Aware Adaptive Distillation

@@ -24,6 +24,12 @@ class Sampled(Response):
     draws enough. A store that keeps ``sampled`` or ``top-k-sampled`` does for it; of the latter the likeliest
     classes are fitted exactly, and the draws stand for the others.
 
+    Helps:
+        With thousands of classes, where storing all of the teacher's answer is too much.
+
+    Costs:
+        Less than ``kd`` where classes are many; its gradient is noisier.
+
     References:
         Anshumann et al., `Sparse Logit Sampling <https://arxiv.org/abs/2503.16870>`_, 2025.
     """

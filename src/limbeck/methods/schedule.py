@@ -15,10 +15,19 @@ from limbeck.types import Batch, Outputs, Terms
 
 
 class Schedule(Modifier):
-    """Move the weight of the terms over the training, for example from the teacher to the labels.
+    r"""Move the weight of the terms over the training, for example from the teacher to the labels.
+
+    .. math:: w_n = w_1 + (w_N - w_1) \, s\!\left(\frac{n - 1}{N - 1}\right), \quad s(x) = x \; \text{or} \;
+              \frac{1 - \cos \pi x}{2}
 
     The first step multiplies them by ``start``, the last by ``final``. The paper moves from the teacher to the labels
     in a straight line: a falling schedule round ``kd``, beside a rising one round ``ce``.
+
+    Helps:
+        Where the teacher is worth most at first and labels later, or the other way.
+
+    Costs:
+        Nothing.
 
     References:
         Clark, Luong, Khandelwal, Manning & Le, `BAM! Born-Again Multi-Task Networks for Natural Language

@@ -16,6 +16,13 @@ class Selectivity(Compared):
 
     Nothing is trained beside the student. Costs the square of the channels times the pixels. The usual weight is 50.
 
+    Helps:
+        Between convolutional nets of unlike widths.
+
+    Costs:
+        The square of the channels times the pixels in each pair; no parameters. The teacher runs along,
+        unless its layers are stored (``teacher.keep_taps``).
+
     References:
         Huang & Wang, `Like What You Like <https://arxiv.org/abs/1707.01219>`_, 2017.
     """

@@ -16,6 +16,13 @@ class Similarity(Coupled):
     Nothing is trained beside the student. Its values are small because each row of similarities has length one; the
     published weight is 3000.
 
+    Helps:
+        Where widths differ and batches hold several samples of each class.
+
+    Costs:
+        Products between the samples of a batch; no parameters. The teacher runs along, unless its layers are
+        stored (``teacher.keep_taps``).
+
     References:
         Tung & Mori, `Similarity-Preserving Knowledge Distillation <https://arxiv.org/abs/1907.09682>`_, 2019.
     """

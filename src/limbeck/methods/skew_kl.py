@@ -18,6 +18,12 @@ class SkewKL(Softened):
     Where the student gives almost nothing to a class of the teacher, forward KL pulls without bound; the mixture does
     not. The published temperature is 1, for language models.
 
+    Helps:
+        Where forward KL is unsteady because the student gives almost nothing to some classes.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Ko, Kim, Chen & Yun, `DistiLLM <https://arxiv.org/abs/2402.03898>`_, 2024, section 3.
     """

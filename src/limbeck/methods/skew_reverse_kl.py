@@ -17,6 +17,12 @@ class SkewReverseKL(Softened):
 
     The mode-seeking twin of ``skew-kl``, and the stronger of the two in the paper's experiments on language models.
 
+    Helps:
+        Where ``reverse-kl`` is wanted and trains unsteadily.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Ko, Kim, Chen & Yun, `DistiLLM <https://arxiv.org/abs/2402.03898>`_, 2024, section 3.
     """

@@ -27,6 +27,12 @@ class Standardise(Modifier):
     another is lost. Published with ``kd`` at a temperature of 2 and a weight of 9, beside ``ce`` at 0.1: the terms
     are smaller than those of raw logits. The student's own scale is left free, so calibrate it afterwards.
 
+    Helps:
+        Where the teacher's logits are far larger than the student's can be; not with very few classes.
+
+    Costs:
+        A mean and a deviation for each row; probabilities have to be calibrated afterwards.
+
     References:
         Sun, Ren, Li, Wang & Cao, `Logit Standardization in Knowledge Distillation
         <https://arxiv.org/abs/2403.01427>`_, 2024, section 4.

@@ -16,11 +16,20 @@ from limbeck.types import Batch, Outputs, Terms
 
 
 class TemperatureSchedule(Modifier):
-    """Move the temperature over the training, from soft targets to hard ones or the other way.
+    r"""Move the temperature over the training, from soft targets to hard ones or the other way.
+
+    .. math:: T_n = T_1 + (T_N - T_1) \, s\!\left(\frac{n - 1}{N - 1}\right), \quad s(x) = x \; \text{or} \;
+              \frac{1 - \cos \pi x}{2}
 
     The first step has the temperature ``start``, the last ``final``; the one that the method itself states is of no
     effect. The paper moves the temperature of the teacher alone, in whole steps and in a regression of the logits;
     this moves that of any method that has one.
+
+    Helps:
+        With a much larger teacher, whose soft answers come first.
+
+    Costs:
+        Nothing.
 
     References:
         Jafari, Rezagholizadeh, Sharma & Ghodsi, `Annealing Knowledge Distillation

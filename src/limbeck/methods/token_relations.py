@@ -19,9 +19,16 @@ class TokenRelations(Compared):
     "queries:-1", teacher: "queries:-1"}, ...]``. Other features work too; maps are read as tokens. Nothing is trained
     beside the student, and the widths may differ. Costs the square of the tokens.
 
+    Helps:
+        Between transformers of unlike widths and numbers of heads.
+
+    Costs:
+        The square of the tokens in each pair and relation head; no parameters. The teacher runs along, unless
+        its layers are stored (``teacher.keep_taps``).
+
     References:
-        Wang, Bao, Huang, Dong & Wei, `MiniLMv2 <https://arxiv.org/abs/2012.15828>`_, 2021. It takes the last layer of
-        the student, and an upper middle one of a teacher with 24 layers.
+        Wang, Bao, Huang, Dong & Wei, `MiniLMv2 <https://arxiv.org/abs/2012.15828>`_, 2021. It takes the last
+        layer of the student, and an upper middle one of a teacher with 24 layers.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2012.15828"

@@ -21,6 +21,12 @@ class TopK(Response):
     class is left out; renormalising the kept ones instead would be biased. With ten classes there is nothing to
     save; it is for thousands. A store that keeps ``top-k`` or ``top-k-sampled`` does for it.
 
+    Helps:
+        With thousands of classes, where storing all of the teacher's answer is too much.
+
+    Costs:
+        Less than ``kd`` where classes are many.
+
     References:
         Anshumann et al., `Sparse Logit Sampling <https://arxiv.org/abs/2503.16870>`_, 2025.
     """

@@ -18,6 +18,12 @@ class TotalVariation(Softened):
     Symmetric and bounded by 1. Its gradient knows only signs and vanishes where the student is certain and wrong,
     so it starts badly from random weights: use it beside ``ce`` or late in training.
 
+    Helps:
+        Beside ``ce``, where outliers of the teacher should not count more than others.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Wen, Li, Du & Mou, `f-Divergence Minimization for Sequence-Level Knowledge Distillation
         <https://arxiv.org/abs/2307.15190>`_, 2023.

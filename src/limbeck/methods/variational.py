@@ -37,6 +37,13 @@ class Variational(Averaged):
 
     The variances are trained along, which is all that sets this apart from a hint. Its value can be negative.
 
+    Helps:
+        Where some of the teacher's channels cannot be predicted.
+
+    Costs:
+        A trained map and a variance for each channel, dropped at the end. The teacher runs along, unless its
+        layers are stored (``teacher.keep_taps``).
+
     References:
         Ahn, Hu, Damianou, Lawrence & Dai, `Variational Information Distillation for Knowledge Transfer
         <https://arxiv.org/abs/1904.05835>`_, 2019. The authors' variances start at 5, as these do.

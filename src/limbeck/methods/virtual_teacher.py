@@ -20,9 +20,16 @@ class VirtualTeacher(Method):
     See :func:`~limbeck.losses.targets.virtual_teacher_logits`. At a temperature of 1 it is cross-entropy with label
     smoothing, but for a constant. No model is asked.
 
+    Helps:
+        Without a teacher, as a stronger label smoothing, and as a control for one.
+
+    Costs:
+        Nothing but a pass over the logits.
+
     References:
         Yuan, Tay, Li, Wang & Feng, `Revisiting Knowledge Distillation via Label Smoothing Regularization
-        <https://arxiv.org/abs/1909.11723>`_, 2020 (teacher-free distillation, with a manually designed teacher).
+        <https://arxiv.org/abs/1909.11723>`_, 2020 (teacher-free distillation, with a manually designed
+        teacher).
     """
 
     family: ClassVar[str] = "self"

@@ -15,14 +15,22 @@ from limbeck.types import Batch, Outputs, Terms
 
 
 class WarmUp(Modifier):
-    """Let the terms grow in a straight line, so that the first steps belong to the other methods.
+    r"""Let the terms grow in a straight line, so that the first steps belong to the other methods.
+
+    .. math:: w_n = \min(n / N, 1)
 
     Step n, counted from 1, has n / ``steps`` of the terms, and all of them from step ``steps`` on. The paper warms
     its term up over 20 of 240 epochs.
 
+    Helps:
+        Where a method's terms are huge in the first steps, or its connectors have to settle.
+
+    Costs:
+        Nothing.
+
     References:
-        Zhao, Cui, Song, Qiu & Liang, `Decoupled Knowledge Distillation <https://arxiv.org/abs/2203.08679>`_, 2022
-        (in its implementation).
+        Zhao, Cui, Song, Qiu & Liang, `Decoupled Knowledge Distillation <https://arxiv.org/abs/2203.08679>`_,
+        2022 (in its implementation).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2203.08679"

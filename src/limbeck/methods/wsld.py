@@ -24,6 +24,12 @@ class WSLD(Modifier):
     sample without a label has 1. It multiplies the values, so that the term grows smaller as the student catches up.
     Published with ``kd`` at a temperature of 2 and a weight of 2.5, beside ``ce``.
 
+    Helps:
+        With labels, where imitation holds the student back on easy samples.
+
+    Costs:
+        One cross-entropy of each side.
+
     References:
         Zhou, Song, Chen, Zhou, Wang, Yuan & Zhang, `Rethinking Soft Labels for Knowledge Distillation
         <https://arxiv.org/abs/2102.00650>`_, 2021, section 4.
