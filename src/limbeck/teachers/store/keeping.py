@@ -91,6 +91,8 @@ class Keep(Frozen):
             taps: Which taps; by default all.
         """
         outputs = self.answers.decode(records[ANSWER], classes)
+        if not self.taps:
+            return outputs
         wanted = [tap for tap in self.taps if taps is None or tap.name in taps]
         features = {tap.name: tap.packing.unpack(records[tap.name]) for tap in wanted}
         return Outputs(outputs.dense, features, sparse=outputs.sparse)

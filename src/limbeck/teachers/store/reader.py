@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from limbeck.teachers.store.format import IDS, StoreFolder, targets_home
 from limbeck.teachers.store.keeping import ANSWER
 from limbeck.teachers.store.key import StoreKey, differences
 from limbeck.teachers.store.packing import Records
+from limbeck.teachers.store.places import Places
 from limbeck.types import CLEAN, Outputs
 
 _MEMORY_BYTES: Final = 256 * 2**20
@@ -34,6 +35,7 @@ class Store:
     def __init__(self, folder: StoreFolder) -> None:
         self.folder, self.key = folder, folder.manifest.key
         self.ids: Tensor = torch.from_numpy(np.fromfile(folder.ids, IDS).astype(np.int64))
+        self._sorted = Places(self.ids.numpy())
         self._parts = _parts(folder)
 
     @classmethod
@@ -88,21 +90,22 @@ class Store:
             StoreError: If a sample, a view or a tap is not in the store.
         """
         self._refuse_taps(taps)
-        index = self._places(ids, views).numpy()
+        index = self._places(ids, views)
         records = {part: self._parts[part].take(index) for part in (ANSWER, *taps)}
-        return self.key.keep.decode(records, self.key.classes, taps).to(ids.device)
+        outputs = self.key.keep.decode(records, self.key.classes, taps)
+        return outputs if ids.device.type == "cpu" else outputs.to(ids.device)
 
-    def _places(self, ids: Tensor, views: Tensor) -> Tensor:
+    def _places(self, ids: Tensor, views: Tensor) -> NDArray[np.int64]:
         """Which records these are."""
         wanted = ids.cpu()
-        index = torch.searchsorted(self.ids, wanted).clamp_max_(len(self.ids) - 1)
-        if not torch.equal(self.ids.index_select(0, index), wanted):
+        index = self._sorted.find(wanted.numpy())
+        if index is None:
             self._refuse_ids(wanted)
         if self.key.view == "clean":
             if not bool((views == CLEAN).all()):
                 self._refuse_views(views[views != CLEAN])
         else:
-            index = index * self.key.views + self._checked(views.cpu())
+            index = index * self.key.views + self._checked(views.cpu()).numpy()
         return index
 
     def _refuse_taps(self, taps: Sequence[str]) -> None:
@@ -131,7 +134,7 @@ class Store:
             "holds, or set teacher.view in the recipe and run `limbeck label`."
         )
 
-    def _refuse_ids(self, ids: Tensor) -> None:
+    def _refuse_ids(self, ids: Tensor) -> NoReturn:
         unknown = ids[~torch.isin(ids, self.ids)].tolist()
         named = ", ".join(str(sample) for sample in unknown[:_NAMED])
         raise StoreError(

@@ -60,18 +60,24 @@ class SparseKind(Kind):
         return records
 
     def decode(self, records: Records, classes: int) -> Outputs:
-        few, empty = self.few(classes), torch.empty(len(records), 0)
-        kept, of, tail = empty, empty.long(), torch.zeros(len(records))
-        drawn, weights = empty.long(), empty
-        if few.likeliest:
-            of, kept = whole_numbers(records, "classes"), column(records, "log_probs").float()
-            tail = column(records, "tail").float()
-        if few.draws:
-            drawn = whole_numbers(records, "drawn")
-            weights = (tail.exp() / few.draws)[:, None].expand(drawn.shape)
-        if few.draws and few.draw_temperature != 1.0:
-            weights = column(records, "weights")
+        few = self.few(classes)
+        of, kept, tail = self._likeliest(records, few)
+        drawn, weights = self._drawn(records, few, tail)
         return Outputs(None, sparse=Sparse(of, kept, tail, drawn, weights))
+
+    def _likeliest(self, records: Records, few: Few) -> tuple[Tensor, Tensor, Tensor]:
+        if few.likeliest:
+            whole = whole_numbers(records, "classes")
+            return whole, column(records, "log_probs").float(), column(records, "tail").float()
+        return torch.empty(len(records), 0).long(), torch.empty(len(records), 0), torch.zeros(len(records))
+
+    def _drawn(self, records: Records, few: Few, tail: Tensor) -> tuple[Tensor, Tensor]:
+        if not few.draws:
+            return torch.empty(len(records), 0, dtype=torch.long), torch.empty(len(records), 0)
+        drawn = whole_numbers(records, "drawn")
+        if few.draw_temperature != 1.0:
+            return drawn, column(records, "weights")
+        return drawn, (tail.exp() / few.draws)[:, None].expand(drawn.shape)
 
     def difference(self, held: Outputs, new: Tensor, ids: Tensor, view: int) -> Tensor:
         few, sparse, log_p = self.few(new.shape[1]), known(held), log_probs(new.double())
