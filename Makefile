@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV ?= .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 WORKERS ?= $(shell nproc)
 export OMP_WAIT_POLICY ?= passive
 
@@ -21,18 +23,34 @@ test: setup  ## formatting, lint, types, tests
 test-all: setup  ## the long fault and contract matrix too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m long
 
-bench: setup  ## make bench NAME=stored_epoch: writes benchmarks/results/NAME.json
-	$(BIN)/python -m benchmarks.$(NAME)
+bench: $(BENCH_STAMP)  ## make bench NAME=engine: beside its peers, writes benchmarks/results/NAME.json
+	test -n "$(NAME)" || { echo "Name one: make bench NAME=engine (or store, stored_epoch)"; exit 2; }
+	OMP_NUM_THREADS=1 $(BENCH_VENV)/bin/python -m benchmarks.$(NAME) $(ARGUMENTS)
 
 scoreboard: setup  ## every method under one protocol; resumable, MINUTES=60 stops by itself
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scoreboard $(MINUTES)
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+define environment
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Limbeck needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made. On Debian or Ubuntu: apt-get install python3-venv"; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1) || { echo "No virtual environment could be made. On Debian or Ubuntu: apt-get install python3-venv"; exit 2; }
+endef
+
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+$(STAMP): pyproject.toml constraints.txt
+	$(call environment,$(VENV))
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Peers come without their dependencies: torchvision from PyPI asks for a CUDA build of torch.
+$(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/peers.txt benchmarks/peers-older.txt
+	$(call environment,$(BENCH_VENV))
+	$(BENCH_VENV)/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable .
+	$(BENCH_VENV)/bin/python $(PIP_INSTALL) --no-deps --requirement benchmarks/peers.txt
+	rm -rf $(BENCH_VENV)/older
+	$(BENCH_VENV)/bin/python $(PIP_INSTALL) --no-deps --target $(BENCH_VENV)/older --requirement benchmarks/peers-older.txt
 	touch $@
 
 format: setup
@@ -40,4 +58,4 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) runs build *.egg-info

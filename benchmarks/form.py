@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def write(name: str, figures: dict[str, Any], **facts: Any) -> Path:
     }
     write_json(path, {**head, "figures": figures, **facts})
     return path
+
+
+def peers_versions(*packages: str) -> dict[str, str]:
+    """The versions that every result has, and those of some peers, which must be installed."""
+    machine = hardware()
+    return {"python": machine["python"], **machine["versions"]} | {name: version(name) for name in packages}
 
 
 def _commit() -> str:

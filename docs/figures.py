@@ -115,7 +115,9 @@ def _benchmark(path: Path) -> str:
     plain = json.loads(path.read_text(encoding="utf-8"))
     if str(plain.get("schema", "")).startswith("limbeck.report/"):
         return f"## {path.stem}\n\n{of_report(Report.model_validate(plain))}"
-    return "\n\n".join([f"## {plain['name']}", figure_table(plain["figures"]), origin(plain)])
+    tables = (f"**{part['title']}**\n\n{table(part['columns'], part['rows'])}" for part in plain.get("tables", []))
+    notes = (f"- {note}" for note in plain.get("notes", []))
+    return "\n\n".join([f"## {plain['name']}", figure_table(plain["figures"]), *tables, *notes, origin(plain)])
 
 
 def figure_table(found: Mapping[str, Figures]) -> str:
@@ -132,14 +134,16 @@ def origin(plain: Figures) -> str:
 
 def _figure(name: str, figure: Figures) -> tuple[str, ...]:
     goal, better = figure.get("goal"), figure.get("better", "")
-    reached = "" if goal is None else _reached(figure["value"], goal, better)
+    reached = "" if goal is None else _reached(figure, goal, better)
     numbers = (figure["value"], figure.get("low"), figure.get("high"))
     shown = ("" if number is None else f"{number:.4g}" for number in numbers)
     return f"`{name}`", *shown, figure.get("unit", ""), better, "" if goal is None else f"{goal:g}", reached
 
 
-def _reached(value: float, goal: float, better: str) -> str:
-    return "yes" if (value >= goal if better == "higher" else value <= goal) else "no"
+def _reached(figure: Figures, goal: float, better: str) -> str:
+    value = figure["value"]
+    reached = figure.get("reached", value >= goal if better == "higher" else value <= goal)
+    return ("yes" if reached else "no") + (f" ({figure['rule']})" if "rule" in figure else "")
 
 
 def _pairs(plain: Figures) -> str:

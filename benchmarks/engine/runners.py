@@ -1,0 +1,228 @@
+"""An arm in a process of its own: ready before the clock starts, then some steps at a time."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import torch
+
+from benchmarks.engine import ours, peer, plain
+from benchmarks.engine.task import AUGMENTATION, OPTIMIZER, PLAIN, VIEW_SEED, Arm, Task, training
+from limbeck.data.views import augment
+from limbeck.training.schedule import factor
+
+STEPS: Final = 2000
+"""Over which the learning rate falls; more than all pieces of an arm together."""
+
+ORDERED_STEPS: Final = 400
+"""Batches whose samples are known beforehand; gone through again if need be."""
+
+CACHED_STEPS: Final = 6
+"""Batches that torchdistill 1.1.4 goes through again and again, so that its answers are there."""
+
+
+_FORWARDS: Final = 2
+
+
+class Runner(Protocol):
+    """What the clock is held against."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader should know about how it was computed."""
+
+    def steps(self, count: int) -> None:
+        """Train on."""
+
+    def label(self) -> int:
+        """Ask the teacher about some samples and keep the answers; how many. 0 where nothing is kept."""
+
+
+class Limbeck:
+    """Limbeck's arm."""
+
+    def __init__(self, arm: Arm, task: Task, home: Path) -> None:
+        self._arm, self._task = arm, task
+        self._plan = ours.plan_of(arm)
+        self._module = task.teacher(arm)
+        self._asked: ours.Asking | None = None
+        teacher = (
+            ours.cheaply_stored(task, arm.view, home / "cache")
+            if arm.stored
+            else ours.live_teacher(self._module, self._asking().execution, task)
+        )
+        _, losses = ours.started(arm, task, teacher, self._plan, steps=STEPS)
+        self._losses = losses()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was chosen."""
+        asked = {} if self._asked is None or not self._arm.stored else self._asked.facts
+        return {"execution": self._plan.student.model_dump(mode="json"), **asked}
+
+    def steps(self, count: int) -> None:
+        """Train on."""
+        _consume(self._losses, count)
+
+    def label(self) -> int:
+        """A labelling piece."""
+        if not self._arm.stored:
+            return 0
+        return ours.label_piece(self._arm, self._task, self._module, self._asking())
+
+    def _asking(self) -> ours.Asking:
+        """Decided at the first question, as in the label stage."""
+        if self._asked is None:
+            self._asked = ours.asking(self._plan, self._module, self._task)
+        return self._asked
+
+
+class Plain:
+    """The plain loop's arm."""
+
+    def __init__(self, arm: Arm, task: Task, _home: Path) -> None:
+        execution = arm.execution or PLAIN
+        rates = [
+            OPTIMIZER.learning_rate * factor(training(STEPS).schedule, step, STEPS) for step in range(STEPS)
+        ]
+        self._losses = plain.train_plainly(
+            task.student(arm.student),
+            plain.live(task.teacher(arm), execution),
+            inputs_of(arm, task),
+            task.train.labels,
+            zip(cycle(task.orders(ORDERED_STEPS)), rates, strict=False),
+            execution=execution,
+            fused=arm.execution is not None,
+        )
+        self.facts = {"execution": execution.model_dump(mode="json")}
+        self._models = {"student": task.student(arm.student).eval(), "teacher": task.teacher(arm)}
+        self._images = torch.rand(128, *task.shape)
+
+    def steps(self, count: int) -> None:
+        """Train on."""
+        _consume(self._losses, count)
+
+    def label(self) -> int:
+        """Nothing is kept."""
+        return 0
+
+    def forward_seconds(self) -> dict[str, float]:
+        """CPU seconds of one forward pass of each model, in fp32 and torch's default layout; after a first one."""
+        found = {}
+        with torch.no_grad():
+            for name, model in self._models.items():
+                model(self._images)
+                began = time.process_time()
+                for _ in range(_FORWARDS):
+                    model(self._images)
+                found[name] = (time.process_time() - began) / _FORWARDS
+        return found
+
+
+class Torchdistill:
+    """torchdistill's arm: with a live teacher."""
+
+    def __init__(self, arm: Arm, task: Task, home: Path) -> None:
+        self._execution = arm.execution or PLAIN
+        rows = peer.passes_of(
+            task.orders(ORDERED_STEPS), steps_a_pass=ORDERED_STEPS, views=arm.view == "same"
+        )[0]
+        passes = [rows * (STEPS // ORDERED_STEPS)]
+        self._box = peer.box(
+            arm, task, passes, teacher=task.teacher(arm), student=task.student(arm.student),
+            steps=STEPS, home=home / "torchvision",
+        )  # fmt: skip
+        self._batches = iter(self._box.train_data_loader)
+        self._box.pre_epoch_process(epoch=0)
+        self.facts = {"execution": self._execution.model_dump(mode="json"), "workers": arm.workers}
+
+    def steps(self, count: int) -> None:
+        """Train on, over batches of the same pass."""
+        peer.train_one_epoch(self._box, _Some(self._batches, count), self._execution)
+
+    def label(self) -> int:
+        """Nothing is kept."""
+        return 0
+
+
+class CachedTorchdistill:
+    """torchdistill 1.1.4 with its answers in a file a sample: the first epoch writes them, the others read."""
+
+    def __init__(self, arm: Arm, task: Task, home: Path) -> None:
+        self._home, self._execution = home, arm.execution or PLAIN
+        rows = torch.cat(task.orders(CACHED_STEPS)).tolist()
+        self._samples = len(rows)
+
+        def box(name: str, passes: list[list[int]], workers: int) -> Any:
+            made = peer.box(
+                replace(arm, workers=workers), task, passes,
+                teacher=task.teacher(arm), student=task.student(arm.student),
+                steps=STEPS, home=home / "torchvision", cache=home / name,
+            )  # fmt: skip
+            made.pre_epoch_process(epoch=0)
+            return made
+
+        self._writing = box("written", [rows], 0)
+        filling = box("read", [rows], 0)
+        peer.train_one_epoch(filling, filling.train_data_loader, self._execution)
+        self._reading = box("read", [rows * (STEPS // CACHED_STEPS)], arm.workers)
+        self._batches = iter(self._reading.train_data_loader)
+        self.facts = {"execution": self._execution.model_dump(mode="json"), "workers": arm.workers}
+
+    def steps(self, count: int) -> None:
+        """Train on, with answers that are there."""
+        peer.train_one_epoch(self._reading, _Some(self._batches, count), self._execution)
+
+    def label(self) -> int:
+        """A part of the first epoch: train, ask the teacher, keep a file for each sample."""
+        shutil.rmtree(self._home / "written", ignore_errors=True)
+        peer.train_one_epoch(self._writing, self._writing.train_data_loader, self._execution)
+        return self._samples
+
+
+RUNNERS: Final[dict[str, Callable[[Arm, Task, Path], Any]]] = {
+    "limbeck": Limbeck,
+    "plain": Plain,
+    "torchdistill": Torchdistill,
+    "torchdistill-1.1.4": CachedTorchdistill,
+}
+
+
+def inputs_of(arm: Arm, task: Task) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From rows to inputs, as somebody would write it for data in memory; views as Limbeck makes them."""
+    mean, std = (
+        torch.tensor(part)[:, None, None] for part in (task.preprocessing.mean, task.preprocessing.std)
+    )
+    images, ids = task.train.raw(torch.arange(len(task.train))), task.train.ids
+
+    def inputs(rows: torch.Tensor) -> torch.Tensor:
+        clean = (images[rows].permute(0, 3, 1, 2).float() / 255 - mean) / std
+        if arm.view == "clean":
+            return clean
+        return augment(clean, ids[rows], torch.zeros_like(rows), augmentation=AUGMENTATION, seed=VIEW_SEED)
+
+    return inputs
+
+
+class _Some:
+    """The next few of an endless sequence, with their number."""
+
+    def __init__(self, batches: Iterator[Any], count: int) -> None:
+        self._batches, self._count = batches, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self._batches, self._count)
+
+
+def _consume(losses: Iterator[float], count: int) -> None:
+    for _ in islice(losses, count):
+        pass
