@@ -23,7 +23,6 @@ from limbeck.data import Augmentation, Stream
 from limbeck.files import cache_home, write_with
 from limbeck.methods import CE
 from limbeck.recipe import SGD, OneCycle, Plan, Training
-from limbeck.teachers import StoredTeacher
 from limbeck.training import measure_plan, start, train
 from limbeck.types import digest
 
@@ -118,10 +117,9 @@ def _followed(epochs: Iterator[nn.Module], task: Task) -> dict[str, Any]:
 
 
 def _limbeck(task: Task, teacher: nn.Module, one: WholeTraining, home: Path) -> Iterator[nn.Module]:
-    plan = ours.plan_of(one.arm)
-    asked = ours.asking(plan, teacher, task)
-    live = ours.live_teacher(teacher, asked.execution, task)
-    stored = StoredTeacher(ours.labelled(live, task.train, task, "clean", asked.batch_examples, home))
+    with ours.run_of(one.arm, task, task.train, teacher, home) as run:
+        ours.label_stage(run)
+        stored, plan = run.stored_teacher(), run.plan
     steps = EXAMPLES // BATCH_EXAMPLES
     state, losses = ours.started(one.arm, task, stored, plan, steps=EPOCHS * steps, seed=one.seed)
     going = losses()

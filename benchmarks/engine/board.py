@@ -139,10 +139,8 @@ def _time_to_accuracy(parts: Parts, ours: list[Any], theirs: list[Any]) -> dict[
     target = min(curve[-1] for curve in curves)
     epochs = [accuracy.epochs_to(curve, target) for curve in curves]
     arms, share = parts["clean-6"]["arms"], accuracy.EXAMPLES / EPOCH_EXAMPLES
-    asked = [
-        arms["limbeck"]["facts"]["check_cpu_seconds"] + seconds * accuracy.EXAMPLES
-        for seconds in arms["limbeck"]["sample_cpu"]
-    ]
+    pairs = zip(arms["limbeck"]["deciding_cpu"], arms["limbeck"]["answer_cpu"], strict=True)
+    asked = [once + each * accuracy.EXAMPLES for once, each in pairs]
     epoch = {
         name: [share * one for one in epoch_seconds(arms[name], "cpu")]
         for name in ("limbeck", "torchdistill")

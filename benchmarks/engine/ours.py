@@ -1,12 +1,14 @@
-"""The task in Limbeck, as its pipeline does it: a measured plan, answers stored once, one loop."""
+"""The task in Limbeck, as its pipeline does it: a measured plan, answers asked once by the label stage, one loop."""
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
@@ -15,16 +17,23 @@ from torch import Tensor, nn
 from benchmarks.engine.task import AUGMENTATION, BATCH_EXAMPLES, FIXED_VIEWS, VIEW_SEED, Arm, Task, View
 from benchmarks.engine.task import method as the_method
 from benchmarks.engine.task import training as the_training
-from limbeck.data import Source
-from limbeck.evaluation import agreement, kl_nats
+from limbeck.data import Source, Splits
+from limbeck.files import read_json
 from limbeck.methods import Method
-from limbeck.pipeline.label import LARGEST_KL_NATS, LEAST_AGREEMENT, SAMPLE_EXAMPLES
+from limbeck.pipeline.answering import live
+from limbeck.pipeline.arms import TEACHER
+from limbeck.pipeline.context import Context
+from limbeck.pipeline.events import Advanced
+from limbeck.pipeline.folder import RunFolder
+from limbeck.pipeline.label import ask
+from limbeck.pipeline.objects import Objects
 from limbeck.pipeline.predict import logits_of
-from limbeck.recipe import Execution, Plan
+from limbeck.recipe import Execution, Plan, Recipe, preset
+from limbeck.recipe import load as load_recipe
 from limbeck.teachers import LiveTeacher, StoredTeacher
 from limbeck.teachers.store import FixedViews, Store, label, store_key
 from limbeck.teachers.store.format import targets_home
-from limbeck.training import TrainState, executing, measure_plan, start, train
+from limbeck.training import TrainState, measure_plan, start, train
 from limbeck.types import Teacher
 
 _EXACT: Final = Execution(precision="fp32", layout="channels_last", threads=1)
@@ -34,23 +43,17 @@ LABEL_EXAMPLES: Final = {2: 4096, 6: 2048, 20: 1024}
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """How the teacher is asked, and what it cost to find out whether that is close enough to fp32."""
+class Labelling:
+    """What a label stage did, and what it cost on each clock."""
 
-    execution: Execution
-    batch_examples: int
-    check_cpu_seconds: float
-    check_wall_seconds: float
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """For the record."""
-        return {
-            "label_execution": self.execution.model_dump(mode="json"),
-            "label_batch_examples": self.batch_examples,
-            "check_cpu_seconds": self.check_cpu_seconds,
-            "check_wall_seconds": self.check_wall_seconds,
-        }
+    answers: int
+    """Asked for and kept."""
+    answering: dict[str, float]
+    """Seconds from the first question to the last kept answer; grows with the number of samples."""
+    deciding: dict[str, float]
+    """Seconds before and after that: trying on a sample how to ask, closing the store; once for all samples."""
+    facts: dict[str, Any]
+    """How the teacher was asked."""
 
 
 def measured_plan(arm: Arm, task: Task) -> Plan:
@@ -64,56 +67,57 @@ def measured_plan(arm: Arm, task: Task) -> Plan:
 def plan_of(arm: Arm) -> Plan:
     """The arm's own number format, or the plan that was measured for it."""
     if arm.execution is not None:
-        return Plan(student=arm.execution, label=arm.execution)
+        same = arm.execution.model_dump()
+        return Plan.model_validate({"student": same, "label": same})
     if arm.plan is None:
         raise ValueError(f"the arm {arm.name} has no plan yet; measure it with measured_plan")
     return arm.plan
 
 
-def asking(plan: Plan, teacher: nn.Module, task: Task) -> Asking:
-    """As the label stage decides: the plan's number format where a sample of the answers agrees with fp32."""
-    began = time.process_time(), time.perf_counter()
-    chosen = plan.label
-    if chosen.precision != "fp32":
-        every = max(1, len(task.train) // SAMPLE_EXAMPLES)
-        sample = task.train.subset(torch.arange(0, len(task.train), every))
-        exact = chosen.model_copy(update={"precision": "fp32"})
-        given, wanted = (
-            logits_of(teacher, sample, task.preprocessing, execution).numpy() for execution in (chosen, exact)
-        )
-        if agreement(given, wanted) < LEAST_AGREEMENT or kl_nats(given, wanted) > LARGEST_KL_NATS:
-            chosen = exact
-    cpu, wall = time.process_time() - began[0], time.perf_counter() - began[1]
-    return Asking(chosen, plan.label_batch_examples, cpu, wall)
+@contextmanager
+def run_of(arm: Arm, task: Task, source: Source, teacher: nn.Module, home: Path) -> Iterator[Context]:
+    """A run of Limbeck's pipeline on some samples, with a trained teacher and a plan, in a cache of its own."""
+    given = Splits(source, task.test, task.test, torch.arange(len(source)))
+    before = os.environ.get("LIMBECK_CACHE")
+    os.environ["LIMBECK_CACHE"] = str(home / "cache")
+    try:
+        yield Context(_recipe(arm, task), RunFolder(home / "run"), Objects(teacher=teacher, splits=given))
+    finally:
+        if before is None:
+            del os.environ["LIMBECK_CACHE"]
+        else:
+            os.environ["LIMBECK_CACHE"] = before
 
 
-def live_teacher(module: nn.Module, execution: Execution, task: Task) -> LiveTeacher:
-    """A teacher as the pipeline asks it."""
-    layout = torch.channels_last if execution.layout == "channels_last" else torch.contiguous_format
-    return LiveTeacher(
-        module, classes=task.classes, shape=task.shape, layout=layout, execution=lambda: executing(execution)
-    )
+def label_stage(context: Context) -> Labelling:
+    """Run the label stage of a run."""
+    marks = [_now()]
+    for event in ask(context, TEACHER, stage="label"):
+        if isinstance(event, Advanced):
+            marks = [marks[0], marks[1] if len(marks) > 1 else _now(), _now()]
+    end, kept = _now(), read_json(context.folder.targets(TEACHER))
+    first, last = (marks[1], marks[2]) if len(marks) > 1 else (end, end)
+    answering = {clock: last[clock] - first[clock] for clock in end}
+    deciding = {clock: end[clock] - marks[0][clock] - answering[clock] for clock in end}
+    facts = {name: kept[name] for name in ("execution", "check", "refused") if name in kept}
+    return Labelling(kept["asked"] * (context.views or 1), answering, deciding, facts)
 
 
-def labelled(
-    teacher: Teacher, source: Source, task: Task, view: View, batch_examples: int, cache: Path
-) -> Store:
-    """Ask the teacher about a pool, and open the store of its answers."""
-    views = FixedViews(views=FIXED_VIEWS, seed=VIEW_SEED, augmentation=AUGMENTATION)
-    key = store_key(teacher, source, task.preprocessing, view="clean" if view == "clean" else views)
-    for _ in label(teacher, source, task.preprocessing, key, batch_examples=batch_examples, cache=cache):
-        pass
-    return Store.open(targets_home(cache) / key.digest)
+def asked_live(context: Context) -> Teacher:
+    """The teacher itself, asked as the label stage decided."""
+    held = read_json(context.folder.targets(TEACHER))["execution"]
+    return live(context, type(context.plan.label).model_validate(held), TEACHER)
 
 
 def cheaply_stored(task: Task, view: View, cache: Path) -> StoredTeacher:
     """Stored answers of a linear model for the whole pool: what they say does not change what reading them costs."""
-    width = 1
-    for size in task.shape:
-        width *= size
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(width, task.classes))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(task.shape), task.classes))
     teacher = LiveTeacher(linear, classes=task.classes, shape=task.shape)
-    return StoredTeacher(labelled(teacher, task.train, task, view, 512, cache))
+    views = FixedViews(views=FIXED_VIEWS, seed=VIEW_SEED, augmentation=AUGMENTATION)
+    key = store_key(teacher, task.train, task.preprocessing, view="clean" if view == "clean" else views)
+    for _ in label(teacher, task.train, task.preprocessing, key, batch_examples=512, cache=cache):
+        pass
+    return StoredTeacher(Store.open(targets_home(cache) / key.digest))
 
 
 def started(
@@ -140,16 +144,27 @@ def started(
     return state, losses
 
 
-def label_piece(arm: Arm, task: Task, module: nn.Module, asked: Asking) -> int:
-    """Label some samples into a new store, as the label stage does; how many answers that were."""
-    views = FIXED_VIEWS if arm.view == "same" else 1
-    source = task.train.subset(torch.arange(LABEL_EXAMPLES[arm.ratio] // views))
-    teacher = live_teacher(module, asked.execution, task)
-    with TemporaryDirectory() as cache:
-        return len(labelled(teacher, source, task, arm.view, asked.batch_examples, Path(cache))) * views
-
-
 def accuracy(student: nn.Module, task: Task) -> Tensor:
     """Whether a student is right about each test sample; computed in the same way for every arm."""
     answers = logits_of(student.eval(), task.test, task.preprocessing, _EXACT)
     return answers.argmax(1) == task.test.labels
+
+
+def _recipe(arm: Arm, task: Task) -> Recipe:
+    recipe = load_recipe(preset("fashion-mnist"))
+    view: Any = {"views": FIXED_VIEWS} if arm.view == "same" else "clean"
+    if arm.view == "same" and not arm.stored:
+        view = "same"
+    plain = recipe.teacher.model_dump(mode="json") | {"view": view}
+    changes = {
+        "teacher": type(recipe.teacher).model_validate(plain),
+        "preprocessing": task.preprocessing,
+        "augmentation": AUGMENTATION if arm.view == "same" else None,
+        "view_seed": VIEW_SEED,
+        "plan": plan_of(arm),
+    }
+    return recipe.model_copy(update=changes)
+
+
+def _now() -> dict[str, float]:
+    return {"cpu": time.process_time(), "wall": time.perf_counter()}

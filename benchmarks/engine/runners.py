@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
 import torch
 
 from benchmarks.engine import ours, peer, plain
-from benchmarks.engine.task import AUGMENTATION, OPTIMIZER, PLAIN, VIEW_SEED, Arm, Task, training
+from benchmarks.engine.task import AUGMENTATION, FIXED_VIEWS, OPTIMIZER, PLAIN, VIEW_SEED, Arm, Task, training
 from limbeck.data.views import augment
 from limbeck.training.schedule import factor
+from limbeck.types import Teacher
 
 STEPS: Final = 2000
 """Over which the learning rate falls; more than all pieces of an arm together."""
@@ -40,47 +42,49 @@ class Runner(Protocol):
     def steps(self, count: int) -> None:
         """Train on."""
 
-    def label(self) -> int:
-        """Ask the teacher about some samples and keep the answers; how many. 0 where nothing is kept."""
+    def label(self) -> Any:
+        """Ask the teacher about some samples and keep the answers; nothing where none are kept."""
 
 
 class Limbeck:
     """Limbeck's arm."""
 
     def __init__(self, arm: Arm, task: Task, home: Path) -> None:
-        self._arm, self._task = arm, task
-        self._plan = ours.plan_of(arm)
-        self._module = task.teacher(arm)
-        self._asked: ours.Asking | None = None
-        teacher = (
-            ours.cheaply_stored(task, arm.view, home / "cache")
-            if arm.stored
-            else ours.live_teacher(self._module, self._asking().execution, task)
-        )
-        _, losses = ours.started(arm, task, teacher, self._plan, steps=STEPS)
+        self._arm, self._task, self._home = arm, task, home
+        self._module, self._plan = task.teacher(arm), ours.plan_of(arm)
+        self._asked: dict[str, Any] = {}
+        _, losses = ours.started(arm, task, self._teacher(), self._plan, steps=STEPS)
         self._losses = losses()
 
     @property
     def facts(self) -> dict[str, Any]:
         """What was chosen."""
-        asked = {} if self._asked is None or not self._arm.stored else self._asked.facts
-        return {"execution": self._plan.student.model_dump(mode="json"), **asked}
+        return {"execution": self._plan.student.model_dump(mode="json"), "asked": self._asked}
 
     def steps(self, count: int) -> None:
         """Train on."""
         _consume(self._losses, count)
 
-    def label(self) -> int:
-        """A labelling piece."""
+    def label(self) -> ours.Labelling | None:
+        """The label stage on some samples, into a new store."""
         if not self._arm.stored:
-            return 0
-        return ours.label_piece(self._arm, self._task, self._module, self._asking())
+            return None
+        views = FIXED_VIEWS if self._arm.view == "same" else 1
+        source = self._task.train.subset(torch.arange(ours.LABEL_EXAMPLES[self._arm.ratio] // views))
+        with (
+            TemporaryDirectory(dir=self._home) as place,
+            ours.run_of(self._arm, self._task, source, self._module, Path(place)) as run,
+        ):
+            found = ours.label_stage(run)
+        self._asked = found.facts
+        return found
 
-    def _asking(self) -> ours.Asking:
-        """Decided at the first question, as in the label stage."""
-        if self._asked is None:
-            self._asked = ours.asking(self._plan, self._module, self._task)
-        return self._asked
+    def _teacher(self) -> Teacher:
+        if self._arm.stored:
+            return ours.cheaply_stored(self._task, self._arm.view, self._home / "cache")
+        with ours.run_of(self._arm, self._task, self._task.train, self._module, self._home) as run:
+            ours.label_stage(run)
+            return ours.asked_live(run)
 
 
 class Plain:
@@ -108,9 +112,8 @@ class Plain:
         """Train on."""
         _consume(self._losses, count)
 
-    def label(self) -> int:
+    def label(self) -> None:
         """Nothing is kept."""
-        return 0
 
     def forward_seconds(self) -> dict[str, float]:
         """CPU seconds of one forward pass of each model, in fp32 and torch's default layout; after a first one."""
@@ -146,9 +149,8 @@ class Torchdistill:
         """Train on, over batches of the same pass."""
         peer.train_one_epoch(self._box, _Some(self._batches, count), self._execution)
 
-    def label(self) -> int:
+    def label(self) -> None:
         """Nothing is kept."""
-        return 0
 
 
 class CachedTorchdistill:
@@ -179,11 +181,13 @@ class CachedTorchdistill:
         """Train on, with answers that are there."""
         peer.train_one_epoch(self._reading, _Some(self._batches, count), self._execution)
 
-    def label(self) -> int:
+    def label(self) -> ours.Labelling:
         """A part of the first epoch: train, ask the teacher, keep a file for each sample."""
         shutil.rmtree(self._home / "written", ignore_errors=True)
+        cpu, wall = time.process_time(), time.perf_counter()
         peer.train_one_epoch(self._writing, self._writing.train_data_loader, self._execution)
-        return self._samples
+        spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+        return ours.Labelling(self._samples, spent, {"cpu": 0.0, "wall": 0.0}, {})
 
 
 RUNNERS: Final[dict[str, Callable[[Arm, Task, Path], Any]]] = {

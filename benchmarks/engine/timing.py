@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.engine.ours import measured_plan
+from benchmarks.engine.ours import Labelling, measured_plan
 from benchmarks.engine.task import BATCH_EXAMPLES, EPOCH_EXAMPLES, EPOCHS, FIXED_VIEWS, PLAIN, Arm, Task
 from benchmarks.engine.worker import Spent, Worker
 from limbeck.recipe import Execution, Plan
@@ -42,8 +42,8 @@ def measured(row: Row, repetitions: int = REPETITIONS) -> dict[str, Any]:
     """Measure a row.
 
     Returns:
-        For each arm: seconds a step and a labelled sample in each repetition, CPU and wall; facts; peak memory. And
-        seconds of the forward passes of both models.
+        For each arm: seconds a step, an answer that is kept, and what is done once, in each repetition, CPU and wall;
+        facts; peak memory. And seconds of the forward passes of both models.
     """
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
@@ -58,8 +58,8 @@ def measured(row: Row, repetitions: int = REPETITIONS) -> dict[str, Any]:
         order = random.Random(0)  # noqa: S311
         for _ in range(repetitions):
             for name in order.sample(sorted(workers), len(workers)):
-                _note(pieces[name], "step", workers[name].steps(counts[name]))
-                _note(pieces[name], "sample", workers[name].label())
+                _note_steps(pieces[name], workers[name].steps(counts[name]))
+                _note_labelling(pieces[name], workers[name].label())
             for model, seconds in workers["plain"].forward_seconds().items():
                 forward.setdefault(model, []).append(seconds)
         arms = {
@@ -86,10 +86,10 @@ def epoch_seconds(arm: dict[str, Any], clock: str) -> list[float]:
 
 def first_seconds(arm: dict[str, Any], clock: str, *, views: int = 1) -> list[float] | None:
     """Seconds until all answers are there, in each repetition; ``None`` where none are kept."""
-    if f"sample_{clock}" not in arm:
+    if f"answer_{clock}" not in arm:
         return None
-    check = arm["facts"].get(f"check_{clock}_seconds", 0.0)
-    return [check + seconds * EPOCH_EXAMPLES * views for seconds in arm[f"sample_{clock}"]]
+    pairs = zip(arm[f"deciding_{clock}"], arm[f"answer_{clock}"], strict=True)
+    return [once + each * EPOCH_EXAMPLES * views for once, each in pairs]
 
 
 def total_seconds(row: Row, found: dict[str, Any], name: str, clock: str) -> list[float]:
@@ -162,7 +162,13 @@ def _steps_a_piece(worker: Worker) -> int:
     return min(max(wanted, _FEWEST_STEPS), _MOST_STEPS)
 
 
-def _note(pieces: dict[str, list[float]], unit: str, spent: Spent) -> None:
-    if spent.count:
-        pieces.setdefault(f"{unit}_cpu", []).append(spent.cpu_seconds / spent.count)
-        pieces.setdefault(f"{unit}_wall", []).append(spent.wall_seconds / spent.count)
+def _note_steps(pieces: dict[str, list[float]], spent: Spent) -> None:
+    pieces.setdefault("step_cpu", []).append(spent.cpu_seconds / spent.count)
+    pieces.setdefault("step_wall", []).append(spent.wall_seconds / spent.count)
+
+
+def _note_labelling(pieces: dict[str, list[float]], done: Labelling | None) -> None:
+    if done is not None:
+        for clock in ("cpu", "wall"):
+            pieces.setdefault(f"answer_{clock}", []).append(done.answering[clock] / done.answers)
+            pieces.setdefault(f"deciding_{clock}", []).append(done.deciding[clock])

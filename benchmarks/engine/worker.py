@@ -28,7 +28,7 @@ class Spent:
     """Of the arm's process and of those that prepare its samples."""
     wall_seconds: float
     count: int
-    """Steps, or samples that were labelled."""
+    """Steps."""
 
 
 class Worker:
@@ -54,8 +54,8 @@ class Worker:
         """Train for some steps."""
         return self._ask("steps", count)
 
-    def label(self) -> Spent:
-        """Do the arm's labelling piece; nothing where it has none."""
+    def label(self) -> Any:
+        """Do the arm's labelling piece, a :class:`~benchmarks.engine.ours.Labelling`; nothing where it has none."""
         return self._ask("label", 0)
 
     def forward_seconds(self) -> dict[str, float]:
@@ -115,11 +115,13 @@ def _work(connection: Connection, arm: Arm) -> None:
             if order == "forward":
                 connection.send(("seconds", runner.forward_seconds()))
                 continue
-            work = runner.label if order == "label" else lambda n=count: _counted(runner.steps, n)
-            connection.send(("spent", _timed(work)))
+            if order == "label":
+                connection.send(("labelling", runner.label()))
+                continue
+            connection.send(("spent", _timed(lambda n=count: runner.steps(n), count)))
 
 
-def _timed(work: Callable[[], int]) -> Spent:
+def _timed(work: Callable[[], None], count: int) -> Spent:
     """Time a piece of work; helpers that prepare samples ahead are idle before it and are waited for after it.
 
     The wall time ends with the work itself. What the helpers then still do, to be as far ahead as they were before,
@@ -128,7 +130,7 @@ def _timed(work: Callable[[], int]) -> Spent:
     helpers = psutil.Process().children(recursive=True)
     ahead = _settled(helpers)
     cpu, wall = time.process_time(), time.perf_counter()
-    count = work()
+    work()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return Spent(cpu + _settled(helpers) - ahead, wall, count)
 
@@ -150,11 +152,6 @@ def _settled(helpers: list[psutil.Process]) -> float:
 def _cpu_seconds(processes: list[psutil.Process]) -> float:
     times = [process.cpu_times() for process in processes]
     return sum(one.user + one.system for one in times)
-
-
-def _counted(steps: Callable[[int], None], count: int) -> int:
-    steps(count)
-    return count
 
 
 def _peak_bytes() -> int:

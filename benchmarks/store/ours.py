@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.store.rows import BATCH, CLASSES, K, Taken
-from limbeck.teachers.store import Store, StoreKey
+from limbeck.teachers.store import Store, StoreKey, TopKAnswers
 from limbeck.teachers.store.format import Manifest, StoreFolder, id_bytes
 from limbeck.teachers.store.keeping import keep_of
 from limbeck.teachers.store.kept_error import KeptError
-from limbeck.teachers.store.sparse_kinds import TopK, known
+from limbeck.teachers.store.sparse_kinds import known
 from limbeck.teachers.store.writer import begin, seal, write_shard
 from limbeck.types import CLEAN
 
@@ -27,7 +27,7 @@ SHARD_ROWS = 8192
 
 def key() -> StoreKey:
     """Of a store that keeps sixteen of a thousand classes."""
-    keep = keep_of(TopK(k=K))
+    keep = keep_of(TopKAnswers(k=K))
     return StoreKey(teacher="0" * 16, data="1" * 16, preprocessing="2" * 16, classes=CLASSES, keep=keep)
 
 

@@ -30,6 +30,7 @@ from limbeck.data import Preprocessing
 from limbeck.data.arrays import Arrays
 from limbeck.data.views import augment
 from limbeck.recipe import Plan
+from limbeck.teachers import LiveTeacher
 from limbeck.training.schedule import factor
 
 ARM = Arm("limbeck", "limbeck", 2, plan=Plan())
@@ -69,7 +70,7 @@ def test_one_sample_at_a_time_is_moved_as_a_batch_is(task: Task) -> None:
 @pytest.mark.parametrize("view", ["clean", "same"])
 def test_limbeck_and_the_plain_loop_lose_the_same(task: Task, view: Any) -> None:
     steps, arm = 3, Arm("limbeck", "limbeck", 2, view=view, stored=False, plan=Plan())
-    teacher = ours.live_teacher(task.teacher(arm), PLAIN, task)
+    teacher = LiveTeacher(task.teacher(arm), classes=task.classes, shape=task.shape)
     _, losses = ours.started(arm, task, teacher, Plan(), steps=steps)
     rates = [OPTIMIZER.learning_rate * factor(training(steps).schedule, step, steps) for step in range(steps)]
     plainly = plain.train_plainly(
@@ -81,13 +82,13 @@ def test_limbeck_and_the_plain_loop_lose_the_same(task: Task, view: Any) -> None
 
 def test_stored_answers_are_those_of_the_teacher(task: Task, tmp_path: Path) -> None:
     module = task.teacher(ARM)
-    asked = ours.asking(Plan(), module, task)
-    store = ours.labelled(
-        ours.live_teacher(module, asked.execution, task), task.train, task, "clean", 128, tmp_path
-    )
+    with ours.run_of(ARM, task, task.train, module, tmp_path) as run:
+        done, stored = ours.label_stage(run), run.stored_teacher()
+        live = ours.asked_live(run)
     batch = task.stream("clean").batch(0)
-    with torch.no_grad():
-        assert_close(store.answers(batch.ids, batch.views), module(batch.inputs), atol=1e-2, rtol=1e-2)
+    assert done.answers == len(task.train)
+    assert min(done.answering["cpu"], done.deciding["cpu"]) > 0
+    assert_close(stored(batch).logits, live(batch).logits, atol=1e-2, rtol=1e-2)
 
 
 def test_the_overhead_is_measured_in_pairs(task: Task) -> None:
@@ -97,9 +98,14 @@ def test_the_overhead_is_measured_in_pairs(task: Task) -> None:
 
 
 @pytest.mark.parametrize("arm", [ARM, Arm("plain", "plain", 2)], ids=lambda arm: arm.name)
-def test_an_arm_trains_on_and_labels(task: Task, tmp_path: Path, arm: Arm) -> None:
+def test_an_arm_trains_on_and_labels(
+    task: Task, tmp_path: Path, arm: Arm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ours.LABEL_EXAMPLES, 2, len(task.train))
     runner = runners.RUNNERS[arm.framework](arm, task, tmp_path)
     runner.steps(1)
+    done = runner.label()
+    assert (done.answers if done else 0) == (len(task.train) if arm.framework == "limbeck" else 0)
     assert runner.facts["execution"]["precision"] == "fp32"
 
 
@@ -125,10 +131,9 @@ def test_ten_epochs_hold_what_the_teacher_was_asked() -> None:
         "clean-6", (Arm("limbeck", "limbeck", 6), Arm("older", "torchdistill-1.1.4", 6), Arm("p", "plain", 6))
     )
     clocked = {"step_cpu": [128 / 60_000], "facts": {}}
-    asking = {"sample_cpu": [2 / 60_000], "facts": {"check_cpu_seconds": 1.0}}
-    found = {
-        "arms": {"limbeck": clocked | asking, "older": clocked | {"sample_cpu": [2 / 60_000]}, "p": clocked}
-    }
+    asking = {"answer_cpu": [2 / 60_000], "deciding_cpu": [1.0]}
+    older = {"answer_cpu": [2 / 60_000], "deciding_cpu": [0.0]}
+    found = {"arms": {"limbeck": clocked | asking, "older": clocked | older, "p": clocked}}
     totals = [timing.total_seconds(row, found, name, "cpu")[0] for name in ("limbeck", "older", "p")]
     assert totals == pytest.approx([10 + 2 + 1, 9 + 2, 10])
 
@@ -158,12 +163,13 @@ def _parts() -> dict[str, Any]:
     """As if every arm took a second for an epoch, and all answers as long again."""
 
     def arm(one: Arm) -> dict[str, Any]:
-        found: dict[str, Any] = {"facts": {"execution": PLAIN.model_dump(), "check_cpu_seconds": 0.0},
+        found: dict[str, Any] = {"facts": {"execution": PLAIN.model_dump(), },
                                  "peak_mb": 1.0, "peak_above_imports_mb": 1.0}  # fmt: skip
         for clock in ("cpu", "wall"):
             found[f"step_{clock}"] = [128 / 60_000] * 3
             if one.framework in ("limbeck", "torchdistill-1.1.4") and one.stored:
-                found[f"sample_{clock}"] = [1 / 60_000 / (FIXED_VIEWS if one.view == "same" else 1)] * 3
+                found[f"answer_{clock}"] = [1 / 60_000 / (FIXED_VIEWS if one.view == "same" else 1)] * 3
+                found[f"deciding_{clock}"] = [0.0] * 3
         return found
 
     rows = {
