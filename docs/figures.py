@@ -115,9 +115,13 @@ def _benchmark(path: Path) -> str:
     plain = json.loads(path.read_text(encoding="utf-8"))
     if str(plain.get("schema", "")).startswith("limbeck.report/"):
         return f"## {path.stem}\n\n{of_report(Report.model_validate(plain))}"
-    tables = (f"**{part['title']}**\n\n{table(part['columns'], part['rows'])}" for part in plain.get("tables", []))
+    tables = (
+        f"**{part['title']}**\n\n{table(part['columns'], part['rows'])}" for part in plain.get("tables", [])
+    )
     notes = (f"- {note}" for note in plain.get("notes", []))
-    return "\n\n".join([f"## {plain['name']}", figure_table(plain["figures"]), *tables, *notes, origin(plain)])
+    return "\n\n".join(
+        [f"## {plain['name']}", figure_table(plain["figures"]), *tables, *notes, origin(plain)]
+    )
 
 
 def figure_table(found: Mapping[str, Figures]) -> str:
