@@ -25,9 +25,10 @@ from limbeck.pipeline.predict import logits_of
 
 def write_board() -> Path:
     """Write ``results/scoreboard.json`` from whatever is done."""
-    bench = Bench()
-    teachers = {name: _teacher(bench, name) for name in PAIRS}
-    return write("scoreboard", **board(ledger(), teachers), command="make scoreboard")
+    bench, records = Bench(), ledger()
+    begun = {record["pair"] for record in finished(records).values()}
+    teachers = {name: _teacher(bench, name) for name in PAIRS if name in begun}  # none is trained for this
+    return write("scoreboard", **board(records, teachers), command="make scoreboard")
 
 
 def board(records: Mapping[str, Record], teachers: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
@@ -35,10 +36,10 @@ def board(records: Mapping[str, Record], teachers: Mapping[str, NDArray[np.float
 
     Args:
         records: The ledger's.
-        teachers: Whether each pair's teacher is right about each test sample.
+        teachers: Whether the teacher of each pair that has a result is right about each test sample.
     """
     done = finished(records)
-    rows = [*column(done, "published"), *column(done, "tuned"), *_data_free(done, teachers[FIRST_PAIR])]
+    rows = [*column(done, "published"), *column(done, "tuned"), *_data_free(done, teachers)]
     planned = list(shards(done))
     failed = [
         _failed(records[shard.key], shard) for shard in planned if "error" in records.get(shard.key, {})
@@ -61,13 +62,13 @@ def board(records: Mapping[str, Record], teachers: Mapping[str, NDArray[np.float
     }
 
 
-def _data_free(done: Finished, teacher: NDArray[np.float64]) -> Iterator[Row]:
+def _data_free(done: Finished, teachers: Mapping[str, NDArray[np.float64]]) -> Iterator[Row]:
     for maker in data_free.MAKERS:
         pieces = [Shard(maker, FIRST_PAIR, "data-free", 0, seed) for seed in SEEDS]
         records = {shard.seed: done[shard.key] for shard in pieces if shard.key in done}
         if records:
             ours = Results(records)
-            kept = retention(np.stack(list(ours.scores.values())), teacher)
+            kept = retention(np.stack(list(ours.scores.values())), teachers[FIRST_PAIR])
             yield {
                 "method": maker,
                 "pair": FIRST_PAIR,

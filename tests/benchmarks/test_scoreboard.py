@@ -252,7 +252,7 @@ class TestBoard:
         assert found["figures"]["share_of_planned_trainings"]["value"] < 0.5
 
     def test_an_empty_ledger_gives_an_empty_board(self) -> None:
-        assert board({}, TEACHERS)["rows"] == []
+        assert board({}, {})["rows"] == []
 
     def test_what_failed_is_named_and_the_rest_stands(self, whole: dict[str, Any]) -> None:
         shard = piece("hint", FIRST_PAIR, 0, 1)
