@@ -65,6 +65,9 @@ def _reading(title: str, rows: Sequence[Row]) -> Iterator[str]:
     methods = [row for row in rows if not row["control"]]
     if not methods:
         return
+    single = sum(row["seeds"] == 1 for row in methods)
+    if single:
+        yield f"{title}: {single} methods have one seed so far, so their verdicts do not cover other seeds."
     above = _names(row for row in methods if row["verdict"] == "beats")
     yield (
         f"{title}: {len(above)} of {len(methods)} methods are above the student without a teacher, and "
@@ -78,15 +81,15 @@ def _reading(title: str, rows: Sequence[Row]) -> Iterator[str]:
             f"{title}, against tuned KD: {_listed(best)} above it, {words.count('hurts')} below it, and "
             f"{len(words) - words.count('beats') - words.count('hurts')} of {len(words)} cannot be told from it."
         )
-    noise = [
-        row for row in methods if row["against_best"] and row["against_best"]["verdict"] not in ("hurts",)
-    ]
+    rivals = [row for row in methods if row["against_best"] and row["against_best"]["verdict"] != "hurts"]
     top = next((row for row in methods if row["against_best"] is None), None)
     if top:
-        yield (
-            f"{title}: the highest mean is that of {top['method']}; {len(noise)} further methods cannot be told "
-            "from it, so their order means nothing."
+        others = (
+            f"{len(rivals)} further methods cannot be told from it, so their order means nothing"
+            if rivals
+            else "all others are below it"
         )
+        yield f"{title}: the highest mean is that of {top['method']}; {others}."
 
 
 def _random(rows: Sequence[Row]) -> Iterator[str]:
