@@ -166,7 +166,7 @@ def setting(pair: str) -> dict[str, Any]:
         "teacher_labels": "all 55,000",
         "teacher_view": "same",
         "augmentation": AUGMENTATION.model_dump(mode="json"),
-        "execution": EXECUTION.model_dump(mode="json"),
+        "execution": EXECUTION.model_dump(mode="json", exclude_unset=True),
         "teacher": models.teacher.model_dump(mode="json"),
         "teacher_training": _teacher_training(models).model_dump(mode="json"),
         "student": models.student.model_dump(mode="json"),
