@@ -58,7 +58,7 @@ def test_a_method_that_stands_once_is_written_as_a_map() -> None:
 @pytest.mark.parametrize(
     "override",
     ["name=b", "seeds=[1]", "method.kd.temperature=3", "training.steps=9", "data.seed=1",
-     "teacher.dtype=float32", "export.formats=[onnx]", "controls=[]", "gate.retention=0.9",
+     "teacher.keep=float32", "export.formats=[onnx]", "controls=[]", "gate.retention=0.9",
      "student.model.width=8", "view_seed=1"],
 )  # fmt: skip
 def test_changing_any_field_changes_the_digest(override: str) -> None:

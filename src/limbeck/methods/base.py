@@ -29,7 +29,7 @@ class Reads:
     """Whether it uses labels; ``some``: of those samples that have one."""
     inside: bool = False
     """Whether it reads more of the teacher than logits: inner layers, later layers, parameters. A stored teacher has
-    logits alone."""
+    the layers that were kept."""
     coupled: bool = False
     """Whether it compares samples of a batch with each other, so that micro-batches do not add up to the batch."""
     student_taps: tuple[str, ...] = ()

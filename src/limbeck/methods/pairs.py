@@ -77,7 +77,7 @@ class PairedMethod(Method):
         if teacher is None:
             raise MethodError(
                 f"{type(self).__name__} compares inner layers, and those of this teacher cannot be read: it is "
-                "stored, or not a torch module. Give the module itself."
+                "stored, or not a torch module. Give the module itself, or StoredTeacher(store, module=...)."
             )
         return self.model_copy(update={"pairs": tuple(_found(self.pairs, student, teacher))})
 

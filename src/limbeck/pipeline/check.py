@@ -97,6 +97,7 @@ def _teacher(context: Context) -> Generator[Finding, None, LiveTeacher]:
     given = given_teacher(context)
     module = given if given is not None else context.teacher_factory()
     check_answers(module, context.shape, len(context.classes), owner="the teacher")
+    kept(context, module)  # a layer that it does not have is said before anything takes time
     text = f"{count_parameters(module):,} parameters, asked in eval mode, {len(context.classes)} classes"
     if given is None:
         yield Finding("teacher", f"{text}, to be trained on {labels_of(context):,} labels")

@@ -210,9 +210,11 @@ def _checksums(path: Path, block_bytes: int, _mtime_ns: int, _size: int) -> tupl
 def _check_format(path: Path, value: object) -> None:
     found = value.get("format") if isinstance(value, dict) else None
     if isinstance(found, int) and found != FORMAT:
-        cure = "Upgrade Limbeck" if found > FORMAT else f"Remove it with `limbeck targets remove {path.name}`"
+        older = (
+            f"Run `limbeck label` to ask again, and `limbeck targets remove {path.name}` to free its place."
+        )
+        newer = "Upgrade Limbeck, or label again with another LIMBECK_CACHE."
         raise StoreError(
-            f"The store {path} has format {found}, and this Limbeck reads format {FORMAT}. {cure}, or "
-            "label again "
-            "with another LIMBECK_CACHE."
+            f"The store {path} has format {found}, and this Limbeck reads format {FORMAT}. "
+            f"{newer if found > FORMAT else older}"
         )
