@@ -88,8 +88,8 @@ NAMES = {
     """,
     "limbeck.teachers.store": """
         DenseAnswers Embeddings Features FixedViews Keep KeptError Progress SampledAnswers Store
-        StoreKey Summary TopKAnswers TopKSampledAnswers Values Verification differences inspect label
-        list_stores open_store remove store_key verify
+        StoreKey Summary Text TopKAnswers TopKSampledAnswers Values Verification differences inspect
+        label list_stores open_store remove store_key verify
     """,
     "limbeck.training": """
         Distilling Estimate Measured Step TrainState

@@ -34,7 +34,7 @@ BATCH = Batch(
 
 
 def kept(kind: TopKAnswers | TopKSampledAnswers | SampledAnswers) -> Outputs:
-    return kind.decode(kind.encode(TEACHER, BATCH.ids, CLEAN), CLASSES)
+    return kind.decode(kind.encode(Outputs(TEACHER), BATCH.ids, CLEAN), CLASSES)
 
 
 def loss(method: Method, teacher: Outputs) -> tuple[Tensor, Tensor]:
@@ -72,7 +72,7 @@ def test_the_tail_that_is_kept_counts_where_the_rounded_classes_seem_to_sum_to_1
     certain = torch.full((ROWS, CLASSES), 0.0)
     certain[:, 0] = 12.0
     kind = TopKAnswers(k=1)
-    stored = kind.decode(kind.encode(certain, BATCH.ids, CLEAN), CLASSES)
+    stored = kind.decode(kind.encode(Outputs(certain), BATCH.ids, CLEAN), CLASSES)
     found, expected = loss(TopK(k=1), stored), loss(TopK(k=1), Outputs(certain))
     torch.testing.assert_close(found[0], expected[0], atol=1e-6, rtol=1e-4)
 

@@ -20,6 +20,7 @@ from limbeck.teachers.store import (
     Keep,
     SampledAnswers,
     Store,
+    Text,
     TopKAnswers,
     TopKSampledAnswers,
     Values,
@@ -30,7 +31,7 @@ from limbeck.teachers.store import (
     verify,
 )
 from limbeck.training.terms import needed
-from limbeck.types import ABSENT, CLEAN, Batch, Few
+from limbeck.types import ABSENT, CLEAN, Batch, Few, Offer, Outputs
 
 KINDS = [
     DenseAnswers(dtype="float32"), DenseAnswers(dtype="int8"), DenseAnswers(of="probabilities"),
@@ -190,3 +191,28 @@ def test_the_difference_between_two_keeps_is_said_in_words(
     assert said.startswith(
         "keep is dense (dtype float16, of logits) in the store and top-k (k 2) with 2 (float32)"
     )
+
+
+class Writing:
+    """A teacher that writes a text about each sample."""
+
+    digest = "w"
+    offer = Offer(classes=0)
+
+    def __init__(self, word: str = "pixel") -> None:
+        self.word = word
+
+    def __call__(self, batch: Batch) -> Outputs:
+        return Outputs(None, text=tuple(f"{self.word} {sample}" for sample in batch.ids.tolist()))
+
+
+def test_texts_are_kept_found_by_id_and_verified(pool: Any, preprocessing: Any, fill: Any) -> None:
+    key = store_key(Writing(), pool, preprocessing, keep=Text(max_bytes=32))
+    store = fill(key, teacher=Writing())
+    rows = torch.tensor([7, 3, 3])
+    batch = asked(pool, preprocessing, rows)
+    assert StoredTeacher(store)(batch).text == tuple(f"pixel {sample}" for sample in pool.ids[rows].tolist())
+    assert verify(store, Writing(), pool, preprocessing).passed
+    other = verify(store, Writing("word"), pool, preprocessing)
+    assert not other.passed
+    assert other.agreement is None

@@ -19,6 +19,7 @@ from limbeck.teachers.store import (
     Features,
     Keep,
     SampledAnswers,
+    Text,
     TopKAnswers,
     TopKSampledAnswers,
     Values,
@@ -45,7 +46,7 @@ def answers(seed: int, classes: int, size: float) -> Tensor:
 
 
 def written(kind: Any, logits: Tensor, view: int = CLEAN) -> Outputs:
-    records = kind.encode(logits, IDS, view)
+    records = kind.encode(Outputs(logits), IDS, view)
     assert records.dtype == kind.layout(logits.shape[1])
     return kind.decode(records, logits.shape[1])
 
@@ -63,8 +64,8 @@ def test_whole_answers_come_back_within_the_stated_bound(
     kind: Any, seed: int, classes: int, size: float
 ) -> None:
     logits = answers(seed, classes, size)
-    off = kind.difference(written(kind, logits), logits, IDS, CLEAN)
-    assert float(off.max()) <= kind.bound(logits) <= kind.allowed(logits)
+    off = kind.difference(written(kind, logits), Outputs(logits), IDS, CLEAN)
+    assert float(off.max()) <= kind.bound(Outputs(logits)) <= kind.allowed(Outputs(logits))
     if kind.dtype == "float32" and not (isinstance(kind, DenseAnswers) and kind.of == "probabilities"):
         assert torch.equal(written(kind, logits).logits, logits)
 
@@ -76,8 +77,8 @@ def test_the_likeliest_come_back_within_the_stated_bound_and_the_tail_is_all_the
     kind: Any, seed: int, classes: int, size: float
 ) -> None:
     logits = answers(seed, classes, size)
-    off = kind.difference(written(kind, logits), logits, IDS, CLEAN)
-    assert float(off.max()) <= kind.bound(logits)
+    off = kind.difference(written(kind, logits), Outputs(logits), IDS, CLEAN)
+    assert float(off.max()) <= kind.bound(Outputs(logits))
     found = sparse(kind, logits)
     assert found.classes.shape[1] == min(kind.k, classes)
     left = 1 - logits.softmax(1).gather(1, found.classes).double().sum(1)
@@ -128,7 +129,7 @@ def test_draws_depend_on_seed_view_and_sample_alone() -> None:
     logits = answers(0, 50, 1.0)
     kind = SampledAnswers(draws=40)
     whole = sparse(kind, logits).drawn
-    turned = kind.decode(kind.encode(logits.flip(0), IDS.flip(0), CLEAN), 50).sparse
+    turned = kind.decode(kind.encode(Outputs(logits.flip(0)), IDS.flip(0), CLEAN), 50).sparse
     assert turned is not None
     assert torch.equal(turned.drawn.flip(0), whole)
     assert not torch.equal(sparse(kind, logits, 1).drawn, whole)
@@ -151,7 +152,7 @@ def test_on_average_over_seeds_and_samples_loss_and_gradient_are_those_of_the_wh
     for seed in range(4):
         drawing = {"draws": 6, "draw_temperature": temperature, "seed": seed}
         kind = TopKSampledAnswers(k=k, **drawing) if k else SampledAnswers(**drawing)
-        found = kind.decode(kind.encode(one.expand(600, 8), ids, CLEAN), 8).sparse
+        found = kind.decode(kind.encode(Outputs(one.expand(600, 8)), ids, CLEAN), 8).sparse
         assert found is not None
         student = other.expand(600, 8).clone().requires_grad_()
         classes = torch.cat([found.classes, found.drawn], 1)
@@ -275,3 +276,25 @@ def test_records_have_no_padding_and_are_little_endian() -> None:
         assert sum(sizes) == layout.itemsize
         bases = [np.dtype(layout[name].base) for name in layout.names]
         assert all(base.byteorder in "<|=" for base in bases)
+
+
+def test_text_comes_back_to_the_byte_and_what_is_too_long_is_refused() -> None:
+    kind = Text(max_bytes=8)
+    given = Outputs(None, text=("", "h\u00e9llo", "a\0b\0"))
+    keep = Keep(answers=kind)
+    kept = keep.decode(keep.encode(given, IDS, CLEAN), 0)
+    assert kept.text == given.text
+    assert kind.difference(kept, given, IDS, CLEAN).tolist() == [0, 0, 0]
+    assert kind.unit_bytes(0) == 4 + 8
+    assert kept_error(keep, given, kept).answers == 3
+    with pytest.raises(TeacherError, match=rf"text for sample {IDS[1]} has 9 bytes, and .* sets 8 aside"):
+        keep.encode(Outputs(None, text=("", "123456789", "")), IDS, CLEAN)
+    with pytest.raises(TeacherError, match="answers with numbers"):
+        keep.encode(Outputs(torch.zeros(3, 2)), IDS, CLEAN)
+
+
+def test_eight_bits_of_a_probability_leave_the_mass_of_the_unlikely_classes_where_it_was() -> None:
+    logits = answers(3, 1000, 3.0)
+    kind = DenseAnswers(of="probabilities", dtype="int8")
+    masses = written(kind, logits).logits.exp().sum(1)
+    torch.testing.assert_close(masses, torch.ones(3), atol=0.05, rtol=0)

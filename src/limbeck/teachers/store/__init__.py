@@ -21,5 +21,6 @@ from limbeck.teachers.store.reader import open_store as open_store
 from limbeck.teachers.store.sparse_kinds import SampledAnswers as SampledAnswers
 from limbeck.teachers.store.sparse_kinds import TopKAnswers as TopKAnswers
 from limbeck.teachers.store.sparse_kinds import TopKSampledAnswers as TopKSampledAnswers
+from limbeck.teachers.store.text import Text as Text
 from limbeck.teachers.store.verification import Verification as Verification
 from limbeck.teachers.store.verification import verify as verify

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from limbeck.teachers.acceptance import check_finite, check_logits
 from limbeck.teachers.store.kept_error import KeptError, joined, kept_error
 from limbeck.teachers.store.key import StoreKey
 from limbeck.teachers.store.packing import Records
+from limbeck.teachers.store.text import written
 from limbeck.types import CLEAN, Outputs, Teacher
 
 
@@ -46,9 +48,8 @@ def accepted(outputs: Outputs, ids: Int[Tensor, " batch"], key: StoreKey) -> Out
         TeacherError: If it is not.
     """
     cure = "Check its weights and its preprocessing."
-    logits = outputs.logits.float().cpu()
-    check_logits(logits, examples=len(ids), classes=key.classes, owner="The teacher")
-    check_finite(logits, ids, owner="The teacher's answers", cure=cure)
+    text = key.keep.answers.kind == "text"
+    kept = _texts(outputs, ids) if text else Outputs(_logits(outputs, ids, key, cure))
     taps = {}
     for tap in key.keep.taps:
         features = outputs.taps[tap.name].float().cpu()
@@ -59,7 +60,24 @@ def accepted(outputs: Outputs, ids: Int[Tensor, " batch"], key: StoreKey) -> Out
             )
         check_finite(features.flatten(1), ids, owner=f"The teacher's {tap.name}", cure=cure)
         taps[tap.name] = features
-    return Outputs(logits, taps)
+    return replace(kept, taps=taps)
+
+
+def _logits(outputs: Outputs, ids: Tensor, key: StoreKey, cure: str) -> Tensor:
+    logits = outputs.logits.float().cpu()
+    check_logits(logits, examples=len(ids), classes=key.classes, owner="The teacher")
+    check_finite(logits, ids, owner="The teacher's answers", cure=cure)
+    return logits
+
+
+def _texts(outputs: Outputs, ids: Tensor) -> Outputs:
+    texts = written(outputs)
+    if len(texts) != len(ids):
+        raise TeacherError(
+            f"The teacher answers with {len(texts)} texts for {len(ids)} examples, expected one each. Wrap it in a "
+            "callable that returns one text for each example."
+        )
+    return Outputs(None, text=texts)
 
 
 def encoded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Final
 
 import numpy as np
@@ -16,19 +17,21 @@ from limbeck.teachers.acceptance import check_finite
 from limbeck.teachers.store.kinds import DenseAnswers, Embeddings, Features, Kind, Values
 from limbeck.teachers.store.packing import Records
 from limbeck.teachers.store.sparse_kinds import SampledAnswers, TopKAnswers, TopKSampledAnswers
+from limbeck.teachers.store.text import Text
 from limbeck.types import Frozen, Outputs
 
 KINDS: Final[Mapping[str, type[Kind]]] = {
     "dense": DenseAnswers,
     "embeddings": Embeddings,
     "sampled": SampledAnswers,
+    "text": Text,
     "top-k": TopKAnswers,
     "top-k-sampled": TopKSampledAnswers,
     "values": Values,
 }
 
 AnyKind = Annotated[
-    DenseAnswers | Embeddings | SampledAnswers | TopKAnswers | TopKSampledAnswers | Values,
+    DenseAnswers | Embeddings | SampledAnswers | Text | TopKAnswers | TopKSampledAnswers | Values,
     Field(discriminator="kind"),
 ]
 
@@ -72,9 +75,9 @@ class Keep(Frozen):
         Raises:
             TeacherError: If the number format cannot hold a number.
         """
-        classes = outputs.logits.shape[1]
+        classes = 0 if outputs.dense is None else outputs.dense.shape[1]
         records = np.zeros(len(ids), self.layout(classes))
-        records[ANSWER] = self.answers.encode(outputs.logits, ids, view)
+        records[ANSWER] = self.answers.encode(outputs, ids, view)
         for tap in self.taps:
             records[tap.name] = tap.packing.pack(outputs.taps[tap.name])
         self._check_fits(self.decode(records, classes), ids)
@@ -95,7 +98,7 @@ class Keep(Frozen):
             return outputs
         wanted = [tap for tap in self.taps if taps is None or tap.name in taps]
         features = {tap.name: tap.packing.unpack(records[tap.name]) for tap in wanted}
-        return Outputs(outputs.dense, features, sparse=outputs.sparse)
+        return replace(outputs, taps=features)
 
     def _check_fits(self, kept: Outputs, ids: Tensor) -> None:
         cure = "Set teacher.keep to float32, or to int8, which has a scale for each answer."

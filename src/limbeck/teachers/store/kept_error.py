@@ -23,7 +23,7 @@ class KeptError(Frozen):
     """How many were compared: samples times views."""
 
     largest: NonNegativeFloat | None = None
-    """Largest absolute difference of a number that is kept whole (a logit, a value)."""
+    """Largest absolute difference of a number that is kept (a logit, a probability, a value); none where few are."""
 
     log_prob: NonNegativeFloat | None = None
     """Mean over the answers of the error of a log-probability (nats), each class by its probability; of drawn
@@ -52,8 +52,10 @@ def kept_error(keep: Keep, given: Outputs, kept: Outputs) -> KeptError:
         kept: The same, written and read.
     """
     taps = {name: _relative(given.taps[name], kept.taps[name]) for name in keep.names}
+    if given.text is not None:  # which is kept as it is
+        return KeptError(answers=len(given.text), taps=taps)
     dense = kept.dense
-    whole = None if dense is None else float((dense - given.logits).abs().nan_to_num(0.0).max())
+    whole = None if dense is None else float(_apart(keep, given, kept).max())
     if not keep.answers.distribution and dense is not None:
         relative = _relative(given.logits, dense)
         return KeptError(answers=len(dense), largest=whole, relative=relative, taps=taps)
@@ -99,6 +101,11 @@ class _Each(NamedTuple):
         gap = (kept - given).masked_fill(kept.isneginf() | given.isneginf(), 0.0)
         log_prob = (given.exp() * gap.abs()).sum(1)
         return cls(log_prob, (kept.exp() * gap).sum(1).clamp(min=0.0))
+
+
+def _apart(keep: Keep, given: Outputs, kept: Outputs) -> Tensor:
+    nobody = torch.empty(0, dtype=torch.int64)  # only draws depend on who is asked about
+    return keep.answers.difference(kept, given, nobody, 0)
 
 
 def _rebuilt(kept: Outputs, classes: int) -> Float[Tensor, "batch classes"]:

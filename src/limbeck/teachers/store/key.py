@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from limbeck.data.preprocessing import Preprocessing
 from limbeck.data.source import Source
@@ -54,8 +54,8 @@ class StoreKey(Frozen):
     keep: Keep = Keep()
     """What is kept of each answer: its kind, its number format, and which taps."""
 
-    classes: PositiveInt
-    """Numbers that the teacher gives an example: logits, values, or the width of an embedding."""
+    classes: NonNegativeInt
+    """Numbers that the teacher gives an example: logits, values, or the width of an embedding; 0 for text."""
 
     execution: str = ""
     """How the teacher is computed: a digest of the plan's part, or nothing if the last bits may differ."""

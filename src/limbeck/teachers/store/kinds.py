@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import torch
@@ -17,13 +17,16 @@ from limbeck.types import Few, Frozen, Outputs
 COMPUTED = 1e-4
 """Share of the largest number by which an answer may differ when it is asked for again, on another processor."""
 
+_LEAST_SHARE: Final = 2.0**-10
+"""Of the smallest step: what a probability is read as that was kept as 0, at least, so that no class is ruled out."""
+
 
 class Kind(Frozen, ABC):
     """How one answer is kept: frozen data, a row of bytes of one width, and back."""
 
     distribution: ClassVar[bool] = True
     """Whether it is about the probabilities of classes."""
-    unit: ClassVar[str] = "logits"
+    unit: ClassVar[str] = "units"
     """Of a difference between a kept and a new answer."""
 
     kind: str
@@ -37,13 +40,11 @@ class Kind(Frozen, ABC):
         """
 
     @abstractmethod
-    def encode(
-        self, answers: Float[Tensor, "batch classes"], ids: Int[Tensor, " batch"], view: int
-    ) -> Records:
+    def encode(self, answers: Outputs, ids: Int[Tensor, " batch"], view: int) -> Records:
         """The bytes of some answers.
 
         Args:
-            answers: float32 on the CPU, as the teacher gave them.
+            answers: As the teacher gave them: whole, float32 on the CPU.
             ids: Of the samples.
             view: Which view of them the teacher saw.
         """
@@ -54,16 +55,16 @@ class Kind(Frozen, ABC):
 
     @abstractmethod
     def difference(
-        self, held: Outputs, new: Float[Tensor, "batch classes"], ids: Int[Tensor, " batch"], view: int
+        self, held: Outputs, new: Outputs, ids: Int[Tensor, " batch"], view: int
     ) -> Float[Tensor, " batch"]:
         """How far a new answer is from what is kept of the old one, in ``unit``; one number an example."""
 
     @abstractmethod
-    def allowed(self, new: Float[Tensor, "batch classes"]) -> float:
+    def allowed(self, new: Outputs) -> float:
         """How far it may be: what keeping costs, and what another processor makes of the last bits."""
 
     @abstractmethod
-    def bound(self, answers: Float[Tensor, "batch classes"]) -> float:
+    def bound(self, answers: Outputs) -> float:
         """The largest difference that keeping makes, in ``unit``, apart from what is left out."""
 
     def few(self, classes: int) -> Few | None:
@@ -88,36 +89,42 @@ class Numbers(Kind):
     def layout(self, classes: int) -> np.dtype[np.void]:
         return self.packing(classes).layout
 
-    def encode(self, answers: Tensor, ids: Tensor, view: int) -> Records:
-        return self.packing(answers.shape[1]).pack(answers)
+    def numbers(self, answers: Outputs) -> Tensor:
+        """What is written of some answers."""
+        return answers.logits
+
+    def encode(self, answers: Outputs, ids: Tensor, view: int) -> Records:
+        return self.packing(answers.logits.shape[1]).pack(self.numbers(answers))
 
     def decode(self, records: Records, classes: int) -> Outputs:
         return Outputs(self.packing(classes).unpack(records))
 
-    def difference(self, held: Outputs, new: Tensor, ids: Tensor, view: int) -> Tensor:
-        return apart(held.logits, new)
+    def difference(self, held: Outputs, new: Outputs, ids: Tensor, view: int) -> Tensor:
+        return apart(held.logits, self.numbers(new))
 
-    def allowed(self, new: Tensor) -> float:
-        return self.bound(new) + COMPUTED * largest(new)
+    def allowed(self, new: Outputs) -> float:
+        return self.bound(new) + COMPUTED * largest(self.numbers(new))
 
-    def bound(self, answers: Tensor) -> float:
-        return self.packing(answers.shape[1]).bound(answers)
+    def bound(self, answers: Outputs) -> float:
+        return self.packing(answers.logits.shape[1]).bound(self.numbers(answers))
 
 
 class DenseAnswers(Numbers):
     """Every class: its logit, or its probability."""
 
+    unit: ClassVar[str] = "logits or probabilities"
+
     kind: Literal["dense"] = "dense"
 
     of: Literal["logits", "probabilities"] = "logits"
     """``logits`` as the teacher gives them; ``probabilities`` at temperature 1, which lose what all logits have in
-    common, and in few bits the unlikely classes: what is kept as 0 is read as half the smallest step."""
+    common, and in few bits the unlikely classes: those that are kept as 0 share what the others leave of 1."""
 
     def packing(self, classes: int) -> Packing:
         return Packing(name=self.of, dtype=self.dtype, shape=(classes,))
 
-    def encode(self, answers: Tensor, ids: Tensor, view: int) -> Records:
-        return super().encode(self._kept(answers), ids, view)
+    def numbers(self, answers: Outputs) -> Tensor:
+        return answers.logits if self.of == "logits" else log_probs(answers.logits).exp()
 
     def decode(self, records: Records, classes: int) -> Outputs:
         numbers = self.packing(classes).unpack(records)
@@ -126,22 +133,18 @@ class DenseAnswers(Numbers):
         step = torch.full((len(numbers), 1), 2.0**-24)
         if self.dtype == "int8":
             step = torch.from_numpy(records["scale"].astype(np.float32))[:, None].clamp(min=2.0**-24)
-        return Outputs(torch.maximum(numbers, step / 2).log())
+        gone = numbers <= 0
+        left = (1 - numbers.sum(1, keepdim=True)) / gone.sum(1, keepdim=True).clamp(min=1)
+        share = left.clamp(min=0.0).maximum(step * _LEAST_SHARE).minimum(step / 2)
+        return Outputs(torch.where(gone, share, numbers).log())
 
-    def difference(self, held: Outputs, new: Tensor, ids: Tensor, view: int) -> Tensor:
-        if self.of == "logits":
-            return apart(held.logits, new)
-        return apart(held.logits.exp(), self._kept(new))
+    def difference(self, held: Outputs, new: Outputs, ids: Tensor, view: int) -> Tensor:
+        kept = held.logits if self.of == "logits" else held.logits.exp()
+        return apart(kept, self.numbers(new))
 
-    def bound(self, answers: Tensor) -> float:
-        found = super().bound(self._kept(answers))
+    def bound(self, answers: Outputs) -> float:
+        found = super().bound(answers)
         return found if self.of == "logits" else max(found, 2.0**-25)
-
-    def allowed(self, new: Tensor) -> float:
-        return self.bound(new) + COMPUTED * largest(new)
-
-    def _kept(self, answers: Tensor) -> Tensor:
-        return answers if self.of == "logits" else log_probs(answers).exp()
 
 
 class Values(Numbers):

@@ -43,12 +43,14 @@ class SparseKind(Kind):
             fields.append(("weights", "<f4", (few.draws,)))
         return np.dtype(fields)
 
-    def encode(self, answers: Tensor, ids: Tensor, view: int) -> Records:
-        few = self.few(answers.shape[1])
-        records = np.zeros(len(answers), self.layout(answers.shape[1]))
-        others = log_probs(answers.double())
+    def encode(self, answers: Outputs, ids: Tensor, view: int) -> Records:
+        logits = answers.logits.double()
+        count = logits.shape[1]
+        few = self.few(count)
+        records = np.zeros(len(logits), self.layout(count))
+        others = log_probs(logits)
         if few.likeliest:
-            classes, kept = top_k_of(answers.double(), min(few.likeliest, answers.shape[1]))
+            classes, kept = top_k_of(logits, min(few.likeliest, count))
             records["classes"], records["log_probs"] = classes.numpy(), kept.half().numpy()
             records["tail"] = buckets(others, classes)[:, -1].half().numpy()
             others = others.scatter(1, classes, -torch.inf)
@@ -79,8 +81,9 @@ class SparseKind(Kind):
             return drawn, column(records, "weights")
         return drawn, (tail.exp() / few.draws)[:, None].expand(drawn.shape)
 
-    def difference(self, held: Outputs, new: Tensor, ids: Tensor, view: int) -> Tensor:
-        few, sparse, log_p = self.few(new.shape[1]), known(held), log_probs(new.double())
+    def difference(self, held: Outputs, new: Outputs, ids: Tensor, view: int) -> Tensor:
+        log_p = log_probs(new.logits.double())
+        few, sparse = self.few(log_p.shape[1]), known(held)
         if few.likeliest:
             # of the same classes: of two that are almost equally likely, another processor may keep the other one
             now = buckets(log_p, sparse.classes).float()
@@ -88,15 +91,15 @@ class SparseKind(Kind):
         drawn, _ = self.draw(log_p, ids, view, few)
         return (drawn != sparse.drawn).float().mean(1)
 
-    def allowed(self, new: Tensor) -> float:
-        if not self.few(new.shape[1]).likeliest:
+    def allowed(self, new: Outputs) -> float:
+        if not self.few(new.logits.shape[1]).likeliest:
             return _OTHERWISE_DRAWN
-        return self.bound(new) + COMPUTED * max(largest(new), largest(log_probs(new)))
+        return self.bound(new) + COMPUTED * max(largest(new.logits), largest(log_probs(new.logits)))
 
-    def bound(self, answers: Tensor) -> float:
-        if not self.few(answers.shape[1]).likeliest:
+    def bound(self, answers: Outputs) -> float:
+        if not self.few(answers.logits.shape[1]).likeliest:
             return 0.0
-        return max(largest(log_probs(answers.double())) * _HALF_UNIT, 2.0**-25)
+        return max(largest(log_probs(answers.logits.double())) * _HALF_UNIT, 2.0**-25)
 
     def draw(self, others: Tensor, ids: Tensor, view: int, few: Few) -> tuple[Tensor, Tensor]:
         """Classes drawn from what is left, by the inverse of its distribution, and what each of them weighs.

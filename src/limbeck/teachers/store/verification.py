@@ -128,6 +128,9 @@ def verify(
 def _joined(blocks: list[Outputs]) -> Outputs:
     names = blocks[0].taps
     taps = {name: torch.cat([block.taps[name] for block in blocks]) for name in names}
+    texts = [block.text for block in blocks if block.text is not None]
+    if texts:
+        return Outputs(None, taps, text=tuple(text for block in texts for text in block))
     return Outputs(torch.cat([block.logits for block in blocks]), taps)
 
 
@@ -136,10 +139,9 @@ def _compared(store: Store, ids: Tensor, new: list[Outputs], allowed: float | No
     views = list(views_of(store.key))
     held = [store.outputs(ids, torch.full_like(ids, view), keep.names) for view in views]
     apart_by_view = [
-        kind.difference(there, here.logits, ids, view)
-        for there, here, view in zip(held, new, views, strict=True)
+        kind.difference(there, here, ids, view) for there, here, view in zip(held, new, views, strict=True)
     ]
-    tolerance = max(kind.allowed(here.logits) for here in new) if allowed is None else allowed
+    tolerance = max(kind.allowed(here) for here in new) if allowed is None else allowed
     parts = [_worst(ANSWER, apart_by_view, ids, tolerance, kind.unit)]
     for tap in keep.taps:
         each = [
@@ -168,9 +170,11 @@ def _agreement(held: list[Outputs], new: list[Outputs]) -> float | None:
 
 
 def _largest(held: Outputs) -> Tensor | None:
-    if held.sparse is None:
-        return held.logits.argmax(-1)
-    return held.sparse.classes[:, 0] if held.sparse.classes.shape[1] else None
+    if held.dense is not None:
+        return held.dense.argmax(-1)
+    if held.sparse is None or held.sparse.classes.shape[1] == 0:
+        return None
+    return held.sparse.classes[:, 0]
 
 
 def _chosen(store: Store, sample: int, seed: int) -> list[range]:
