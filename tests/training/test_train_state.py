@@ -111,7 +111,7 @@ def test_connectors_are_trained_and_saved_along(bench) -> None:
 
         def loss(self, student, teacher, batch, state):
             moved = copy.copy(student)
-            object.__setattr__(moved, "logits", state(student.logits))
+            object.__setattr__(moved, "dense", state(student.logits))
             return super().loss(moved, teacher, batch, state)
 
     stream, teacher = bench.batches(), bench.teacher
