@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limbeck.errors import ModelError, UserError
 from limbeck.taps import Compiled, compiled, is_compiled, layers, tap, unwrapped
 
-BACKENDS = ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.long)]
+BACKENDS = ["eager", *(pytest.param(name, marks=pytest.mark.long) for name in ("aot_eager", "inductor"))]
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 INPUTS = torch.randn(5, 3)
 quiet = pytest.mark.filterwarnings(  # torch's own: while it loads its compiler, and looks at what was read
@@ -104,13 +104,14 @@ def test_the_model_stays_a_plain_module(backend: str) -> None:
     assert seen["first"].shape == (5, 4)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager"])
+@pytest.mark.parametrize("backend", ["eager"])
 def test_a_tap_that_does_not_fire_is_named_in_the_first_pass(backend: str) -> None:
     asked = Compiled(Net(), ["first", "unused"])
     with pytest.raises(ModelError, match="The tap 'unused' of the compiled Net gave nothing"):
         asked(INPUTS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["aot_eager"])
 def test_the_graph_may_be_kept(backend: str) -> None:
     model = Net()

@@ -19,9 +19,8 @@ from limbeck.training.own_loop import distilling
 COMPILED = Execution(compile=True)
 FORMATS = [COMPILED, Execution(compile=True, precision="bf16", layout="channels_last")]
 quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it loads its compiler
-with_inductor = pytest.mark.parametrize(
-    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)]
-)
+BACKENDS = ["eager", *(pytest.param(name, marks=pytest.mark.long) for name in ("aot_eager", "inductor"))]
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +52,7 @@ METHOD = (
 
 
 @quiet
-@with_inductor
+@every_backend
 @pytest.mark.parametrize("execution", FORMATS, ids=["fp32", "bf16"])
 def test_learns_as_the_plain_student_does(bench, backend: str, execution: Execution) -> None:
     stream, teacher = bench.batches(images=True), image_teacher()
@@ -124,7 +123,7 @@ def test_a_student_that_comes_compiled_is_refused(bench) -> None:
 
 
 @quiet
-@with_inductor
+@every_backend
 def test_a_compiled_teacher_answers_as_the_plain_one(bench, backend: str) -> None:
     batch, model = bench.batches(images=True).batch(0), net()
     plain, fast = LiveTeacher(model, classes=3), LiveTeacher(model, classes=3, compiled=True)
@@ -142,7 +141,7 @@ def test_a_loop_of_ones_own_may_compile_its_student(bench) -> None:
     torch.manual_seed(3)
     student = net()
     found = {}
-    for name, model in (("plain", student), ("compiled", torch.compile(student, backend="aot_eager"))):
+    for name, model in (("plain", student), ("compiled", torch.compile(student, backend="eager"))):
         with distilling(model, teacher, AttentionTransfer(pairs=[{"student": "1", "teacher": "1"}])) as d:
             for _ in range(2):
                 student.zero_grad()
