@@ -136,7 +136,7 @@ def _dataset(arm: Arm, task: Task, home: Path) -> Any:
     offsets = torch.stack([there for there, _ in table], 1).add(shift).tolist()
     mirrored = torch.stack([mirror for _, mirror in table], 1).tolist()
 
-    class Viewed(datasets.FashionMNIST):
+    class FashionMNIST(datasets.FashionMNIST):  # of that name, by which torchvision finds its folder
         """A number names a sample and a view of it, so that the same views are made as in the other arms."""
 
         def __getitem__(self, index: int) -> tuple[Tensor, int]:
@@ -149,7 +149,7 @@ def _dataset(arm: Arm, task: Task, home: Path) -> Any:
                 self.targets[sample]
             )
 
-    return Viewed(str(home), train=True)
+    return FashionMNIST(str(home), train=True)
 
 
 def _laid_out(home: Path) -> None:
