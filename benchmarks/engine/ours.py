@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.engine.task import AUGMENTATION, BATCH_EXAMPLES, FIXED_VIEWS, VIEW_SEED, Arm, Task, View
+from benchmarks.engine.task import AUGMENTATION, FIXED_VIEWS, VIEW_SEED, Arm, Task, View
 from benchmarks.engine.task import method as the_method
 from benchmarks.engine.task import training as the_training
 from limbeck.data import Source, Splits
@@ -26,14 +27,15 @@ from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced
 from limbeck.pipeline.folder import RunFolder
 from limbeck.pipeline.label import ask
-from limbeck.pipeline.objects import Objects
+from limbeck.pipeline.objects import Objects, described
+from limbeck.pipeline.planning import make_plan
 from limbeck.pipeline.predict import logits_of
 from limbeck.recipe import Execution, Plan, Recipe, preset
 from limbeck.recipe import load as load_recipe
 from limbeck.teachers import LiveTeacher, StoredTeacher
 from limbeck.teachers.store import FixedViews, Store, label, store_key
 from limbeck.teachers.store.format import targets_home
-from limbeck.training import TrainState, measure_plan, start, train
+from limbeck.training import TrainState, start, train
 from limbeck.types import Teacher
 
 _EXACT: Final = Execution(precision="fp32", layout="channels_last", threads=1)
@@ -57,31 +59,35 @@ class Labelling:
 
 
 def measured_plan(arm: Arm, task: Task) -> Plan:
-    """The plan that Limbeck measures on this machine, for one core."""
-    return measure_plan(
-        lambda: task.untrained(arm.student), lambda: task.teacher(arm), task.shape, task.classes,
-        batch_examples=BATCH_EXAMPLES, cores=1,
-    ).plan  # fmt: skip
+    """The plan that Limbeck's plan stage measures on this machine, for one core."""
+    teacher, cores = task.teacher(arm), os.sched_getaffinity(0)
+    with TemporaryDirectory() as home, run_of(arm, task, task.train, teacher, Path(home)) as run:
+        os.sched_setaffinity(0, {min(cores)})
+        try:
+            for _ in make_plan(run):
+                pass
+        finally:
+            os.sched_setaffinity(0, cores)
+        return run.plan
 
 
-def plan_of(arm: Arm) -> Plan:
-    """The arm's own number format, or the plan that was measured for it."""
-    if arm.execution is not None:
-        same = arm.execution.model_dump()
-        return Plan.model_validate({"student": same, "label": same})
-    if arm.plan is None:
-        raise ValueError(f"the arm {arm.name} has no plan yet; measure it with measured_plan")
-    return arm.plan
+def plan_of(arm: Arm) -> Plan | None:
+    """The arm's own number format, or the plan that was measured for it; none where that is still to be done."""
+    if arm.execution is None:
+        return arm.plan
+    same = arm.execution.model_dump()
+    return Plan.model_validate({"student": same, "label": same})
 
 
 @contextmanager
 def run_of(arm: Arm, task: Task, source: Source, teacher: nn.Module, home: Path) -> Iterator[Context]:
-    """A run of Limbeck's pipeline on some samples, with a trained teacher and a plan, in a cache of its own."""
-    given = Splits(source, task.test, task.test, torch.arange(len(source)))
+    """A run of Limbeck's pipeline on some samples, with a teacher that is given, in a cache of its own."""
+    parts = Splits(source, task.test, task.test, torch.arange(len(source)))
+    given = Objects(teacher=teacher, student=lambda: task.untrained(arm.student), splits=parts)
     before = os.environ.get("LIMBECK_CACHE")
     os.environ["LIMBECK_CACHE"] = str(home / "cache")
     try:
-        yield Context(_recipe(arm, task), RunFolder(home / "run"), Objects(teacher=teacher, splits=given))
+        yield Context(_recipe(arm, task), RunFolder(home / "run"), given)
     finally:
         if before is None:
             del os.environ["LIMBECK_CACHE"]
@@ -156,7 +162,10 @@ def _recipe(arm: Arm, task: Task) -> Recipe:
     if arm.view == "same" and not arm.stored:
         view = "same"
     plain = recipe.teacher.model_dump(mode="json") | {"view": view}
+    student = described(lambda: task.untrained(arm.student))
     changes = {
+        "student": recipe.student.model_copy(update={"model": student}),
+        "training": the_training(1),
         "teacher": type(recipe.teacher).model_validate(plain),
         "preprocessing": task.preprocessing,
         "augmentation": AUGMENTATION if arm.view == "same" else None,

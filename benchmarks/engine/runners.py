@@ -51,7 +51,10 @@ class Limbeck:
 
     def __init__(self, arm: Arm, task: Task, home: Path) -> None:
         self._arm, self._task, self._home = arm, task, home
-        self._module, self._plan = task.teacher(arm), ours.plan_of(arm)
+        plan = ours.plan_of(arm)
+        if plan is None:
+            raise ValueError(f"the arm {arm.name} has no plan yet; measure it with measured_plan")
+        self._module, self._plan = task.teacher(arm), plan
         self._asked: dict[str, Any] = {}
         _, losses = ours.started(arm, task, self._teacher(), self._plan, steps=STEPS)
         self._losses = losses()
