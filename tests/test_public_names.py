@@ -11,15 +11,15 @@ import pytest
 NAMES = {
     "limbeck": """
         AdamW AdaptiveKL Alignment AlphaBeta Assistant AttentionScores AttentionTransfer Augmentation Balance
-        Branches CE ChannelCorrelation Channels Choice ClassPairs ConfidentTeachers Congruence Contrastive
-        ContrastiveBank Correlation Cosine DecoupledKD DeiT EMA Evaluation Exits Exports GateError Gaussian
-        HeadRegression HiddenCosine Hint JensenShannon KD LearnedTemperature LimbeckError Linear ListNet
-        LogitMSE LwF MLP MarginMSE Masked Method MultiLabel Mutual Neighbours NormalisedKD OneCycle
-        OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient Plan Preprocessing PseudoLabel Regression
-        Relational Replay Residual Reuse ReverseKL Review RunError SGD SampleWeights Sampled Schedule Selectivity
-        Separable Similarity SkewKL SkewReverseKL Standardise TemperatureSchedule TokenRelations TopK
-        TotalVariation Training UserError VERSION Variational ViT VirtualTeacher WSLD WarmUp distill
-        distilling layers load run shrink tap watch
+        Branches CE CTC CTCFrames CTCSequence ChannelCorrelation Channels Choice ClassPairs ConfidentTeachers
+        Congruence Contrastive ContrastiveBank Correlation Cosine DecoupledKD DeiT EMA Evaluation Exits
+        Exports GateError Gaussian HeadRegression HiddenCosine Hint JensenShannon KD LearnedTemperature
+        LimbeckError Linear ListNet LogitMSE LwF MLP MarginMSE Masked Method MultiLabel Mutual Neighbours
+        NormalisedKD OneCycle OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient Plan Preprocessing
+        PseudoLabel Regression Relational Replay Residual Reuse ReverseKL Review RunError SGD SampleWeights
+        Sampled Schedule Selectivity Separable Similarity SkewKL SkewReverseKL Standardise TemperatureSchedule
+        TokenRelations TopK TotalVariation Training UserError VERSION Variational ViT VirtualTeacher WSLD
+        WarmUp distill distilling layers load run shrink tap watch
     """,
     "limbeck.cli": "",
     "limbeck.compress": """
@@ -43,26 +43,27 @@ NAMES = {
     """,
     "limbeck.losses": """
         adaptive_kl alpha_beta angle_relation attention_map attention_score_error attention_transfer
-        bank_contrastive binary_kl blended_targets bounded_squared_error channel_correlation_distance
-        channel_kl class_correlation_distance confidence_weights correlation_congruence correlation_distance
-        cosine_hint cross_entropy debiased_cka decoupled_kl distance_relation forward_kl frame_kl
-        frame_weights gaussian_kl gaussian_nll hierarchical_context huber in_batch_contrastive jensen_shannon
-        linear_cka list_kl log_probs logit_mse margin_squared_error mean_logit mean_probability
-        normalised_cross_entropy normalised_hidden_error pairwise_logistic partial_error plackett_luce
-        probabilistic_transfer relation_kl relu_margin reverse_kl roughness sampled_cross_entropy
-        sampled_targets selectivity_mmd sequence_ctc similarity_matrix_error similarity_preserving skew_kl
-        skew_reverse_kl smooth_hint squared_emd squared_error squared_hint standardised statistics_gap
-        top_k_kl top_k_of total_variation virtual_teacher_logits weighted_probability
+        bank_contrastive best_path binary_kl blended_targets bounded_squared_error
+        channel_correlation_distance channel_kl class_correlation_distance confidence_weights
+        correlation_congruence correlation_distance cosine_hint cross_entropy ctc debiased_cka decoupled_kl
+        distance_relation forward_kl frame_kl frame_weights frames_needed gaussian_kl gaussian_nll
+        hierarchical_context huber in_batch_contrastive jensen_shannon linear_cka list_kl log_probs logit_mse
+        margin_squared_error mean_logit mean_probability normalised_cross_entropy normalised_hidden_error
+        pairwise_logistic partial_error plackett_luce probabilistic_transfer relation_kl relu_margin
+        reverse_kl roughness sampled_cross_entropy sampled_targets selectivity_mmd sequence_ctc
+        similarity_matrix_error similarity_preserving skew_kl skew_reverse_kl smooth_hint squared_emd
+        squared_error squared_hint standardised statistics_gap top_k_kl top_k_of total_variation
+        virtual_teacher_logits weighted_probability
     """,
     "limbeck.methods": """
-        AdaptiveKL Alignment AlphaBeta AnyMethod AttentionScores AttentionTransfer Balance Branches CE
-        ChannelCorrelation Channels ClassPairs ConfidentTeachers Congruence Contrastive ContrastiveBank
-        Correlation DecoupledKD DeiT EMA Exits Gaussian HeadRegression HiddenCosine Hint JensenShannon KD
-        LearnedTemperature ListNet LogitMSE LwF METHODS MarginMSE Masked Method MultiLabel Mutual Neighbours
-        NormalisedKD OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient PseudoLabel Reads Regression
-        Relational Replay Reuse ReverseKL Review SampleWeights Sampled Schedule Selectivity Similarity SkewKL
-        SkewReverseKL Standardise Sum TemperatureSchedule TokenRelations TopK TotalVariation Traced
-        Variational VirtualTeacher WSLD WarmUp catalogue dump parse parts total
+        AdaptiveKL Alignment AlphaBeta AnyMethod AttentionScores AttentionTransfer Balance Branches CE CTC
+        CTCFrames CTCSequence ChannelCorrelation Channels ClassPairs ConfidentTeachers Congruence Contrastive
+        ContrastiveBank Correlation DecoupledKD DeiT EMA Exits Gaussian HeadRegression HiddenCosine Hint
+        JensenShannon KD LearnedTemperature ListNet LogitMSE LwF METHODS MarginMSE Masked Method MultiLabel
+        Mutual Neighbours NormalisedKD OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient PseudoLabel Reads
+        Regression Relational Replay Reuse ReverseKL Review SampleWeights Sampled Schedule Selectivity
+        Similarity SkewKL SkewReverseKL Standardise Sum TemperatureSchedule TokenRelations TopK TotalVariation
+        Traced Variational VirtualTeacher WSLD WarmUp catalogue dump parse parts total
     """,
     "limbeck.models": """
         AnyModel Architecture Linear MLP Network PythonModel Residual Separable ViT check_answers

@@ -12,6 +12,7 @@ from limbeck.errors import LimbeckError as LimbeckError
 from limbeck.errors import RunError as RunError
 from limbeck.errors import UserError as UserError
 from limbeck.methods import CE as CE
+from limbeck.methods import CTC as CTC
 from limbeck.methods import EMA as EMA
 from limbeck.methods import KD as KD
 from limbeck.methods import WSLD as WSLD
@@ -30,6 +31,8 @@ from limbeck.methods import Congruence as Congruence
 from limbeck.methods import Contrastive as Contrastive
 from limbeck.methods import ContrastiveBank as ContrastiveBank
 from limbeck.methods import Correlation as Correlation
+from limbeck.methods import CTCFrames as CTCFrames
+from limbeck.methods import CTCSequence as CTCSequence
 from limbeck.methods import DecoupledKD as DecoupledKD
 from limbeck.methods import DeiT as DeiT
 from limbeck.methods import Exits as Exits

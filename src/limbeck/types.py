@@ -52,17 +52,20 @@ class Batch:
 
     ids: Int[Tensor, " batch"]
     inputs: Tensor
-    labels: Int[Tensor, " batch"]
+    labels: Int[Tensor, "batch ..."]
+    """A class each; of sequences the tokens [batch, length], each row filled up with :data:`ABSENT`."""
     views: Int[Tensor, " batch"]
     mask: Bool[Tensor, "batch ..."] | None = None
+    """Which frames of a sequence's inputs [batch, frames] belong to it, the first ones; all where there is none."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def labelled(self) -> Bool[Tensor, " batch"]:
-        """Which rows have a label."""
-        return self.labels != ABSENT
+        """Which rows have a label: of sequences, at least one token."""
+        known = self.labels != ABSENT
+        return known if known.ndim == 1 else known.any(-1)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -80,7 +83,7 @@ class Pool:
     """All the samples that a training goes through, for methods that remember something of each."""
 
     ids: Int[Tensor, " samples"]
-    labels: Int[Tensor, " samples"]
+    labels: Int[Tensor, "samples ..."]
     """``ABSENT`` where a label may not be seen."""
 
 
@@ -132,8 +135,9 @@ class Sparse:
 class Outputs:
     """What a model answers, and the taps that were asked for. One of ``dense``, ``sparse`` and ``text`` is there."""
 
-    dense: Float[Tensor, "batch classes"] | None
-    """Logits; of a model without classes its numbers: predicted values, or an embedding."""
+    dense: Float[Tensor, "batch ... classes"] | None
+    """Logits, [batch, classes] or of sequences [batch, frames, classes]; of a model without classes its
+    numbers: predicted values, or an embedding."""
     taps: Mapping[str, Tensor] = field(default_factory=dict)
     ask: Callable[[Tensor], Outputs] | None = field(default=None, repr=False, compare=False)
     """Asks the same model about other inputs, as it was asked about these; none where that cannot be done."""
@@ -146,7 +150,7 @@ class Outputs:
     """What a model wrote, one text a row."""
 
     @property
-    def logits(self) -> Float[Tensor, "batch classes"]:
+    def logits(self) -> Float[Tensor, "batch ... classes"]:
         """The dense answers.
 
         Raises:
@@ -198,6 +202,8 @@ class Offer:
     """Of how many classes its answers say something; none where they are whole."""
     reads_inputs: bool = True
     """False for a stored teacher, which needs only ids and views."""
+    sequences: bool = False
+    """Whether it answers with logits in every frame [batch, frames, classes], not once an example."""
     module: nn.Module | None = None
     """The model itself, frozen, for methods that read its parameters or run its later layers; none where it is not
     at hand."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -52,6 +52,28 @@ class Several(Architecture):
         return Together([CONVOLUTIONAL["teacher"].build(shape, classes) for _ in range(2)])
 
 
+class Tagger(Architecture):
+    """A net that answers in every column of an image."""
+
+    kind: str = "tagger"
+    width: int = 6
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Flatten(1, 2),  # of its one channel: [batch, height, width]
+            nn.Conv1d(shape[1], self.width, 3, padding=1), nn.ReLU(), nn.Conv1d(self.width, classes, 1),
+            Transposed(),
+        )  # fmt: skip
+
+
+class Transposed(nn.Module):
+    """From channels first to channels last."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.transpose(1, 2)
+
+
+SEQUENCES = {"student": Tagger(), "teacher": Tagger(width=12)}
 SEVERAL = {**CONVOLUTIONAL, "teacher": Several()}
 ENSEMBLED = ("confident-teachers",)
 """Methods that compare with each member of an ensemble."""
@@ -59,6 +81,8 @@ ENSEMBLED = ("confident-teachers",)
 
 def families(method: Method) -> Mapping[str, Architecture]:
     """The student's and the teacher's family for a method."""
+    if method.reads.sequences:
+        return SEQUENCES
     kinds = {part.kind for part in parts(method)}
     if kinds & set(ENSEMBLED):
         return SEVERAL
@@ -83,6 +107,33 @@ def samples(count: int = EXAMPLES) -> Batch:
     labels = torch.arange(count) % CLASSES
     labels[1::2] = ABSENT
     return Batch(torch.arange(count) + 100, images, labels, torch.full((count,), CLEAN))
+
+
+def spoken(batch: Batch) -> Batch:
+    """The same samples as utterances: some tokens come twice, every third is short."""
+    tokens = (batch.labels[:, None] + torch.arange(3)) % (CLASSES - 1) + 1
+    tokens[:, 1] = tokens[:, 0]
+    tokens[::4, 2] = ABSENT
+    tokens[batch.labels == ABSENT] = ABSENT
+    mask = torch.arange(SIDE) < (SIDE - 2 * (batch.ids % 3 == 0).long())[:, None]
+    return replace(batch, labels=tokens, mask=mask)
+
+
+@dataclass
+class Spoken:
+    """A stream of utterances."""
+
+    stream: Stream
+
+    def batch(self, number: int) -> Batch:
+        return spoken(self.stream.batch(number))
+
+    def clean(self, batch: Batch) -> Batch:
+        return replace(batch, inputs=self.stream.clean(replace(batch, labels=batch.ids, mask=None)).inputs)
+
+    @property
+    def pool(self) -> Pool:
+        return self.stream.pool
 
 
 @dataclass
@@ -128,6 +179,7 @@ def make(method: Method, *, count: int = EXAMPLES, pool: int = 64) -> Case:
     """A method ready to compute its loss."""
     models = families(method)
     student, teacher, batch = net(models["student"], 1), net(models["teacher"], 2), samples(count)
+    batch = spoken(batch) if method.reads.sequences else batch
     bound = method.bind(layers(student, batch.inputs), layers(teacher, batch.inputs))
     reads = bound.reads
     ids = torch.arange(pool) + 100
@@ -170,21 +222,26 @@ class Run:
         """A training before its first step."""
         student = families(method)["student"]
         return start(
-            lambda: student.build((1, SIDE, SIDE), CLASSES), method, self.teacher(method), self.stream,
+            lambda: student.build((1, SIDE, SIDE), CLASSES), method, self.teacher(method), self.given(method),
             training=self.training.model_copy(update=changes), execution=Execution(), seed=seed,
         )  # fmt: skip
+
+    def given(self, method: Method) -> Stream | Spoken:
+        """The batches that a method is given."""
+        return Spoken(self.stream) if method.reads.sequences else self.stream
 
     def teacher(self, method: Method) -> LiveTeacher:
         """The teacher that a method is given; the same one each time."""
         module = net(families(method)["teacher"], 2).float()
         return self.teachers.setdefault(
-            method.kind, LiveTeacher(module, classes=CLASSES, shape=(1, SIDE, SIDE))
+            method.kind,
+            LiveTeacher(module, classes=CLASSES, shape=(1, SIDE, SIDE), sequences=method.reads.sequences),
         )
 
     def go(self, state: TrainState, *, steps: int = 3) -> list[Step]:
         """So many steps further."""
         taken = []
-        for step in train(state, self.stream, self.teacher(state.method), execution=Execution()):
+        for step in train(state, self.given(state.method), self.teacher(state.method), execution=Execution()):
             taken.append(step)
             if len(taken) == steps:
                 break

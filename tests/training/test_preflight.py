@@ -96,7 +96,14 @@ def test_the_estimate_counts_bytes_and_multiplies_steps(bench) -> None:
 
 def test_a_trace_is_one_batch_and_what_both_sides_answer_to_it(bench, parties) -> None:
     state, stream, teacher = parties
-    traced = trace(state.student, teacher, stream, execution=bench.execution, device=state.device)
+    traced = trace(
+        state.student,
+        teacher,
+        stream,
+        execution=bench.execution,
+        device=state.device,
+        reads=state.method.reads,
+    )
     assert traced.batch.inputs.shape == (12, 2, 5, 5)
     assert traced.student.logits.shape == traced.teacher.logits.shape == (12, 3)
     assert traced.student_model is state.student

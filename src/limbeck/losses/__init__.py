@@ -51,8 +51,11 @@ from limbeck.losses.regression import huber as huber
 from limbeck.losses.regression import squared_error as squared_error
 from limbeck.losses.relation import angle_relation as angle_relation
 from limbeck.losses.relation import distance_relation as distance_relation
+from limbeck.losses.sequence import best_path as best_path
+from limbeck.losses.sequence import ctc as ctc
 from limbeck.losses.sequence import frame_kl as frame_kl
 from limbeck.losses.sequence import frame_weights as frame_weights
+from limbeck.losses.sequence import frames_needed as frames_needed
 from limbeck.losses.sequence import sequence_ctc as sequence_ctc
 from limbeck.losses.similarity import correlation_congruence as correlation_congruence
 from limbeck.losses.similarity import probabilistic_transfer as probabilistic_transfer

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from limbeck.losses.divergence import forward_kl
 from limbeck.losses.probability import log_probs
+from limbeck.types import ABSENT
 
 
 def frame_kl(
@@ -83,6 +84,44 @@ def frame_weights(
     return window * inside
 
 
+def ctc(
+    logits: Float[Tensor, "batch frames tokens"],
+    tokens: Int[Tensor, "batch length"],
+    *,
+    blank: int = 0,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> Float[Tensor, " batch"]:
+    r"""Negative log-likelihood of token sequences, over all alignments with the frames.
+
+    .. math:: -\log \sum_{\pi : B(\pi) = y} \prod_f q_{f, \pi_f}, \quad q = softmax(z)
+
+    :math:`B` merges repeated tokens and then drops the blanks. Not divided by the number of tokens.
+
+    Args:
+        logits: Unnormalised scores of all tokens and the blank in each frame.
+        tokens: Without blanks; ``ABSENT`` where there is none. A row without any is an utterance of silence.
+        blank: The number of the blank.
+        lengths: How many frames each utterance has; all where not given.
+
+    Returns:
+        One number (nats) per utterance, not negative; infinite, without a gradient to use, where there are fewer
+        frames than :func:`frames_needed`.
+
+    References:
+        Graves, Fernández, Gomez & Schmidhuber, `Connectionist Temporal Classification
+        <https://doi.org/10.1145/1143844.1143891>`_, 2006, sections 3 and 4.
+    """
+    given, count = _packed(tokens)
+    return functional.ctc_loss(
+        log_probs(logits).transpose(0, 1),
+        given.clamp(min=0),
+        _inside(logits, lengths).sum(-1),
+        count,
+        blank=blank,
+        reduction="none",
+    )
+
+
 def sequence_ctc(
     student_logits: Float[Tensor, "batch frames tokens"],
     teacher_logits: Float[Tensor, "batch teacher_frames tokens"],
@@ -114,19 +153,41 @@ def sequence_ctc(
         Graves, Fernández, Gomez & Schmidhuber, `Connectionist Temporal Classification
         <https://doi.org/10.1145/1143844.1143891>`_, 2006, sections 3 and 4.
     """
-    best = teacher_logits.argmax(-1)
-    spelled = _inside(teacher_logits, teacher_lengths) & (best != blank)
+    tokens = best_path(teacher_logits, blank=blank, lengths=teacher_lengths)
+    return ctc(student_logits, tokens, blank=blank, lengths=student_lengths)
+
+
+def best_path(
+    logits: Float[Tensor, "batch frames tokens"],
+    *,
+    blank: int = 0,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> Int[Tensor, "batch frames"]:
+    """What the likeliest token of each frame spells, repeats merged and blanks dropped.
+
+    Args:
+        logits: Unnormalised scores of all tokens and the blank in each frame.
+        blank: The number of the blank.
+        lengths: How many frames each utterance has; all where not given.
+
+    Returns:
+        Each token in the first frame that holds it, ``ABSENT`` elsewhere.
+    """
+    best = logits.argmax(-1)
+    spelled = _inside(logits, lengths) & (best != blank)
     spelled[:, 1:] &= best[:, 1:] != best[:, :-1]
-    return functional.ctc_loss(
-        log_probs(student_logits).transpose(0, 1),
-        best.gather(
-            -1, (~spelled).int().argsort(dim=-1, stable=True)
-        ),  # spelled tokens first, in their order
-        _inside(student_logits, student_lengths).sum(-1),
-        spelled.sum(-1),
-        blank=blank,
-        reduction="none",
-    )
+    return best.masked_fill(~spelled, ABSENT)
+
+
+def frames_needed(tokens: Int[Tensor, "batch length"]) -> Int[Tensor, " batch"]:
+    """How many frames a token sequence takes at least: one a token, and a blank between equal neighbours.
+
+    Args:
+        tokens: ``ABSENT`` where there is none.
+    """
+    given, count = _packed(tokens)
+    twice = (given[:, 1:] == given[:, :-1]) & (given[:, 1:] != ABSENT)
+    return count + twice.sum(-1)
 
 
 def _inside(
@@ -136,3 +197,10 @@ def _inside(
     if lengths is None:
         return torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
     return torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
+
+
+def _packed(tokens: Int[Tensor, "batch length"]) -> tuple[Int[Tensor, "batch length"], Int[Tensor, " batch"]]:
+    """The tokens of each row first, in their order, and how many they are."""
+    there = tokens != ABSENT
+    order = (~there).int().argsort(dim=-1, stable=True)
+    return tokens.gather(-1, order), there.sum(-1)

@@ -22,6 +22,9 @@ from limbeck.methods.congruence import Congruence as Congruence
 from limbeck.methods.contrastive import Contrastive as Contrastive
 from limbeck.methods.contrastive_bank import ContrastiveBank as ContrastiveBank
 from limbeck.methods.correlation import Correlation as Correlation
+from limbeck.methods.ctc import CTC as CTC
+from limbeck.methods.ctc_frames import CTCFrames as CTCFrames
+from limbeck.methods.ctc_sequence import CTCSequence as CTCSequence
 from limbeck.methods.decoupled_kd import DecoupledKD as DecoupledKD
 from limbeck.methods.deit import DeiT as DeiT
 from limbeck.methods.ema import EMA as EMA

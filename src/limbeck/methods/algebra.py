@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 from torch import Tensor, nn
 
 from limbeck.methods.base import Method, Reads, Traced
@@ -25,6 +25,18 @@ def _flat(methods: Any) -> Any:
     )
 
 
+def _alike(methods: tuple[Method, ...]) -> tuple[Method, ...]:
+    """Validate that the parts read answers of one kind."""
+    sequences = [part for part in methods if part.reads.sequences]
+    others = [part for part in methods if not part.reads.sequences]
+    if sequences and others:
+        raise ValueError(
+            f"must not hold {type(sequences[0]).__name__}, which reads logits in every frame, beside "
+            f"{type(others[0]).__name__}, which reads them once an example; leave one of them out"
+        )
+    return methods
+
+
 class Sum(Method):
     """Several methods at once; their terms stand side by side, each divided by its own weight."""
 
@@ -34,7 +46,12 @@ class Sum(Method):
     kind: Literal["sum"] = "sum"
     weight: Annotated[float, Field(ge=1, le=1)] = 1.0
     """Always 1: a multiple of a sum multiplies its parts."""
-    methods: Annotated[tuple[SerializeAsAny[Method], ...], BeforeValidator(_flat), Field(min_length=1)]
+    methods: Annotated[
+        tuple[SerializeAsAny[Method], ...],
+        BeforeValidator(_flat),
+        Field(min_length=1),
+        AfterValidator(_alike),
+    ]
     """The parts, none of them a sum."""
 
     @property
@@ -48,6 +65,7 @@ class Sum(Method):
             student_taps=tuple(dict.fromkeys(name for reads in each for name in reads.student_taps)),
             teacher_taps=tuple(dict.fromkeys(name for reads in each for name in reads.teacher_taps)),
             few=_few([reads.few for reads in each if reads.teacher]),
+            sequences=any(reads.sequences for reads in each),
         )
 
     @property

@@ -38,6 +38,8 @@ class Reads:
     """Places in the teacher."""
     few: Few | None = None
     """Of how many classes the teacher's answers must say something; none where it needs whole logits."""
+    sequences: bool = False
+    """Whether both sides answer with logits in every frame [batch, frames, classes], not once an example."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,13 @@ def check_units(method: Method, units: Mapping[str, Tensor], batch: Batch) -> No
         batch: What they belong to.
 
     Raises:
-        MethodError: If a term has other units.
+        MethodError: If a term has other units, or the answers are sequences.
     """
+    if method.reads.sequences:
+        raise MethodError(
+            f"{type(method).__name__} weighs examples by one answer each, and the method inside reads logits in "
+            "every frame of a sequence. Put that beside the modifier, not inside."
+        )
     for name, unit in units.items():
         if unit.shape != (len(batch),):
             raise MethodError(

@@ -50,7 +50,7 @@ class Standardise(Modifier):
         Raises:
             MethodError: If there are fewer than three classes.
         """
-        _check_classes(traced.student.logits.shape[1])
+        _check_classes(traced.student.logits.shape[-1])
         teacher = traced.teacher
         return replace(
             traced,

@@ -29,6 +29,9 @@ from limbeck.methods.congruence import Congruence
 from limbeck.methods.contrastive import Contrastive
 from limbeck.methods.contrastive_bank import ContrastiveBank
 from limbeck.methods.correlation import Correlation
+from limbeck.methods.ctc import CTC
+from limbeck.methods.ctc_frames import CTCFrames
+from limbeck.methods.ctc_sequence import CTCSequence
 from limbeck.methods.decoupled_kd import DecoupledKD
 from limbeck.methods.deit import DeiT
 from limbeck.methods.ema import EMA
@@ -96,6 +99,9 @@ METHODS: Mapping[str, type[Method]] = {
     "contrastive": Contrastive,
     "contrastive-bank": ContrastiveBank,
     "correlation": Correlation,
+    "ctc": CTC,
+    "ctc-frames": CTCFrames,
+    "ctc-sequence": CTCSequence,
     "decoupled-kd": DecoupledKD,
     "deit": DeiT,
     "ema": EMA,

@@ -116,6 +116,12 @@ def _teacher(recipe: Recipe) -> Iterator[Conflict]:
 
 
 def _distils(path: Path, method: Method) -> Iterator[Conflict]:
+    if method.reads.sequences:
+        yield (
+            path,
+            "reads logits in every frame of a sequence, and a recipe's data have one label a sample; use it from "
+            "Python, with limbeck.distilling or limbeck.training.train, or take kd",
+        )
     if all(leaf.family == CE.family for leaf in leaves(method)):
         yield (
             path,

@@ -34,7 +34,9 @@ def check_classes(teacher: Teacher, classes: int) -> None:
         )
 
 
-def check_logits(answer: object, *, examples: int, classes: int, owner: str) -> Tensor:
+def check_logits(
+    answer: object, *, examples: int, classes: int, owner: str, sequences: bool = False
+) -> Tensor:
     """An answer, if it is a tensor of logits for these examples.
 
     Args:
@@ -42,6 +44,7 @@ def check_logits(answer: object, *, examples: int, classes: int, owner: str) -> 
         examples: How many it was asked about.
         classes: How many it should answer for.
         owner: How an error names the teacher.
+        sequences: Whether there should be a row of logits for each frame of an example.
 
     Raises:
         TeacherError: If it is anything else.
@@ -52,16 +55,21 @@ def check_logits(answer: object, *, examples: int, classes: int, owner: str) -> 
             f"{classes}]. "
             "Wrap it in a module that returns its logits."
         )
-    if answer.ndim != 2 or len(answer) != examples:
+    if sequences and (answer.ndim != 3 or len(answer) != examples):
+        raise TeacherError(
+            f"{owner} answers with the shape {list(answer.shape)} for {examples} sequences, expected "
+            f"[{examples}, frames, {classes}]. Wrap it in a module that returns one row of logits for each frame."
+        )
+    if not sequences and (answer.ndim != 2 or len(answer) != examples):
         raise TeacherError(
             f"{owner} answers with the shape {list(answer.shape)} for {examples} examples, expected "
             f"[{examples}, {classes}]. Wrap it in a module that returns one row of logits for each example."
         )
-    if answer.shape[1] != classes:
+    if answer.shape[-1] != classes:
         raise TeacherError(
-            f"{owner} answers for {answer.shape[1]} classes, expected {classes}. Give a teacher of these "
+            f"{owner} answers for {answer.shape[-1]} classes, expected {classes}. Give a teacher of these "
             "classes, or "
-            f"say classes={answer.shape[1]}."
+            f"say classes={answer.shape[-1]}."
         )
     return answer
 
@@ -70,7 +78,7 @@ def check_finite(logits: Tensor, ids: Int[Tensor, " batch"], *, owner: str, cure
     """Refuse logits that are infinite or not a number, naming the samples.
 
     Args:
-        logits: ``[batch, classes]``.
+        logits: ``[batch, classes]``, or ``[batch, frames, classes]``.
         ids: Of the samples.
         owner: How the error names the answers.
         cure: What the user can do.
@@ -78,7 +86,7 @@ def check_finite(logits: Tensor, ids: Int[Tensor, " batch"], *, owner: str, cure
     Raises:
         TeacherError: If any is not finite.
     """
-    finite = torch.isfinite(logits).all(1)
+    finite = torch.isfinite(logits).flatten(1).all(1)
     if bool(finite.all()):
         return
     bad = ids[~finite].tolist()

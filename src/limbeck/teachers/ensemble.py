@@ -36,7 +36,8 @@ class Ensemble:
             which is the geometric mean of their distributions: a class that one of them rules out is ruled out.
 
     Raises:
-        TeacherError: If there are none, they count different classes, or there is no such combination.
+        TeacherError: If there are none, they count different classes, some answer in every frame and some do
+            not, or there is no such combination.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Ensemble:
             classes=_classes(self._members),
             taps=tuple(member_tap(number) for number in range(len(self._members))),
             reads_inputs=any(member.offer.reads_inputs for member in self._members),
+            sequences=_sequences(self._members),
         )
 
     @property
@@ -94,3 +96,14 @@ def _classes(members: Sequence[Teacher]) -> int:
             "in the same order for all. Leave out those that were trained on others."
         )
     return counts[0]
+
+
+def _sequences(members: Sequence[Teacher]) -> bool:
+    """Whether they answer in every frame."""
+    kinds = {member.offer.sequences for member in members}
+    if len(kinds) > 1:
+        raise TeacherError(
+            "Some members of an ensemble answer in every frame of a sequence and some once an example, expected the "
+            "same of all. Leave out those of one kind."
+        )
+    return kinds.pop()

@@ -82,7 +82,7 @@ def _text(owner: object) -> str:
 def _rounded(answers: Tensor | None) -> list[list[int]]:
     if answers is None:
         return []
-    exact = answers.double()
+    exact = answers.flatten(1).double()
     exponent = torch.frexp(exact.abs().max()).exponent
     rounded: list[list[int]] = torch.ldexp(exact, _STEPS_LOG2 - exponent).round().to(torch.int64).tolist()
     return [[int(exponent)], *rounded]

@@ -43,6 +43,7 @@ class LiveTeacher:
         copy: Answer from a copy of the module, which nobody else can train. ``False``, for one too large to
             hold twice: it is the caller's module that is put in eval mode, and must not be trained meanwhile.
         compiled: Answer through ``torch.compile``, as a module that is compiled already does.
+        sequences: Whether it answers with logits in every frame ``[batch, frames, classes]``.
 
     Raises:
         TeacherError: If a callable names no version, or a module cannot be copied.
@@ -60,6 +61,7 @@ class LiveTeacher:
         layout: torch.memory_format = torch.contiguous_format,
         copy: bool = True,
         compiled: bool = False,
+        sequences: bool = False,
     ) -> None:
         if isinstance(model, nn.Module):
             compiled, model = compiled or is_compiled(model), unwrapped(model)
@@ -79,9 +81,9 @@ class LiveTeacher:
         )
         if layout == torch.channels_last and isinstance(self._model, nn.Module):
             _lay_out(self._model, layout)
-        self._offer = Offer(classes=classes)
+        self._offer = Offer(classes=classes, sequences=sequences)
         if isinstance(self._model, nn.Module):
-            self._offer = Offer(classes=classes, module=self._model, tapping=self._tapping)
+            self._offer = replace(self._offer, module=self._model, tapping=self._tapping)
         self._digest: str | None = None
         self._compile = compiled
         self._compiled: Compiled | None = None
@@ -112,7 +114,8 @@ class LiveTeacher:
         """float32 logits for a batch, on the model's device; nothing of the model changes.
 
         Raises:
-            TeacherError: If the model does not return ``[batch, classes]``.
+            TeacherError: If the model does not return ``[batch, classes]``, or ``[batch, frames, classes]`` for
+                sequences.
         """
         inputs = batch.inputs.to(_place(self._model, batch.inputs.device))
         if inputs.ndim == _IMAGE_DIMS:
@@ -143,7 +146,11 @@ class LiveTeacher:
             else:
                 answer = self._model(inputs)
         logits = check_logits(
-            answer, examples=len(inputs), classes=self._offer.classes, owner=f"The teacher {self.name}"
+            answer,
+            examples=len(inputs),
+            classes=self._offer.classes,
+            owner=f"The teacher {self.name}",
+            sequences=self._offer.sequences,
         )
         return Outputs(logits.float(), {name: feature.float() for name, feature in features.items()})
 
@@ -168,6 +175,7 @@ def as_teacher(
     classes: int | None = None,
     shape: tuple[int, ...] | None = None,
     version: str = "",
+    sequences: bool = False,
 ) -> Teacher:
     """Whatever the user gave, as a teacher: a teacher is returned as it is, anything else answers live.
 
@@ -176,6 +184,7 @@ def as_teacher(
         classes: How many it answers for; by default what a module's last linear layer has.
         shape: As in :class:`LiveTeacher`.
         version: As in :class:`LiveTeacher`.
+        sequences: As in :class:`LiveTeacher`.
 
     Raises:
         TeacherError: If it is none of these, or the number of classes cannot be told.
@@ -196,7 +205,7 @@ def as_teacher(
             f"How many classes the teacher {_name(teacher)} answers for cannot be told. "
             "Give LiveTeacher(model, classes=10)."
         )
-    return LiveTeacher(teacher, classes=count, shape=shape, version=version)
+    return LiveTeacher(teacher, classes=count, shape=shape, version=version, sequences=sequences)
 
 
 def _frozen_copy(model: nn.Module, name: str) -> nn.Module:

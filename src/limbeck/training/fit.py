@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import DataError, MethodError, ModelError, TeacherError
-from limbeck.methods.base import Method, Traced
+from limbeck.methods.base import Method, Reads, Traced
 from limbeck.recipe.plan import Execution
 from limbeck.taps import layers
 from limbeck.training.precision import autocast
@@ -51,7 +50,7 @@ def trace(
     *,
     execution: Execution,
     device: torch.device,
-    taps: Sequence[str] = (),
+    reads: Reads,
     view: TeacherView = "clean",
 ) -> Traced:
     """Ask both about the first batch; neither's weights, statistics or mode change.
@@ -62,7 +61,7 @@ def trace(
         stream: Gives the batch.
         execution: How the student is computed.
         device: Where the student is.
-        taps: The student's inner layers to read along.
+        reads: What the method reads of the student.
         view: What the teacher is asked about.
     """
     given, batch = taken(stream, 0, device)
@@ -70,7 +69,10 @@ def trace(
     student.eval()
     try:
         with torch.no_grad():
-            seen = ask_student(student, batch.inputs, taps=taps, execution=execution, device=device)
+            seen = ask_student(
+                student, batch.inputs, taps=reads.student_taps, execution=execution, device=device,
+                sequences=reads.sequences,
+            )  # fmt: skip
     finally:
         for part, mode in modes:
             part.training = mode
@@ -105,7 +107,8 @@ def check_fit(traced: Traced, teacher: Teacher | None) -> None:
             "The first batch holds an input that is infinite or not a number. Clean the data, and check the "
             "preprocessing's mean and std."
         )
-    classes = logits.shape[1]
+    classes = logits.shape[-1]
+    _check_label_shape(batch, logits)
     _check_labels(batch, classes)
     if teacher is not None and traced.teacher is not None:
         _check_teacher(teacher, traced.teacher, classes)
@@ -132,6 +135,16 @@ def _few(batch: Batch, model: nn.Module) -> Tensor:
     """A few inputs where the model is."""
     inputs = batch.inputs[:_TRACED_ROWS]
     return inputs.to(next(model.parameters(), inputs).device)
+
+
+def _check_label_shape(batch: Batch, logits: Tensor) -> None:
+    wanted = logits.ndim - 1
+    if batch.labels.ndim != wanted:
+        form = "[batch]" if wanted == 1 else f"[batch, length], filled up with {ABSENT}"
+        raise DataError(
+            f"The labels of the first batch have the shape {list(batch.labels.shape)}, expected {form}, for logits "
+            f"of the shape {list(logits.shape)}. Give labels of this form, or another model."
+        )
 
 
 def _check_labels(batch: Batch, classes: int) -> None:

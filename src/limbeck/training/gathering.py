@@ -75,6 +75,7 @@ def _micro(state: TrainState, batch: Batch, number: int, rows: slice, execution:
         return ask_student(
             state.student, batch.inputs[rows],
             taps=taps, execution=execution, device=device, compiled=state.compiled,
+            sequences=state.method.reads.sequences,
         )  # fmt: skip
 
 

@@ -183,6 +183,7 @@ def _gradients(
             seen = ask_student(
                 state.student, micro.inputs,
                 taps=state.taps, execution=execution, device=state.device, compiled=state.compiled,
+                sequences=state.method.reads.sequences,
             )  # fmt: skip
         with phase(state.clock, "loss"):
             parts = shares(state.method, seen, micro_answers, micro, state.connectors, divisors)

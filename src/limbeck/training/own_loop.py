@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,8 @@ class Distilling:
             batch: A batch, or its inputs [batch, ...] as the student takes them.
             logits: The student's answers [batch, classes], if your loop has them already; otherwise the
                 student is run here, in the mode and under the autocast it is in.
-            labels: Class numbers [batch], for methods that read them (-1 where there is none).
+            labels: Class numbers [batch], for methods that read them (-1 where there is none); the tokens of
+                sequences [batch, length], filled up with -1. What frames a sequence has is said by a batch's mask.
             ids: The samples' ids [batch], for a stored teacher.
 
         Raises:
@@ -113,12 +115,14 @@ class Distilling:
                 "logits alone. Leave logits out: the student is then run by d.loss."
             )
 
+        outputs = partial(student_outputs, self._student, sequences=self._method.reads.sequences)
+
         def ask(inputs: Tensor) -> Outputs:
             taps = self._method.reads.student_taps
             answer, features = read(self._student, inputs, taps, compiled=self._compiled)
-            return student_outputs(self._student, answer, features, ask=ask)
+            return outputs(answer, features, ask=ask)
 
-        return ask(batch.inputs) if logits is None else student_outputs(self._student, logits, {}, ask=ask)
+        return ask(batch.inputs) if logits is None else outputs(logits, {}, ask=ask)
 
     def _teacher_answers(self, batch: Batch) -> Outputs | None:
         if self._teacher is None:
@@ -167,7 +171,8 @@ def distilling(
             f"The method {method!r} holds a term on the labels, and your own loop is likely to have one: it "
             "would count twice. Take it out of the method, or say distilling(..., allow_labels=True)."
         )
-    asked = as_teacher(teacher) if isinstance(teacher, nn.Module) else teacher
+    sequences = method.reads.sequences
+    asked = as_teacher(teacher, sequences=sequences) if isinstance(teacher, nn.Module) else teacher
     yield Distilling(student, fitting(method, asked), method)
 
 

@@ -164,7 +164,10 @@ def _parts(
 
 def _seen(state: TrainState, inputs: Tensor, *, execution: Execution) -> Outputs:
     taps, device = state.taps, state.device
-    return ask_student(state.student.train(), inputs, taps=taps, execution=execution, device=device)
+    return ask_student(
+        state.student.train(), inputs, taps=taps, execution=execution, device=device,
+        sequences=state.method.reads.sequences,
+    )  # fmt: skip
 
 
 def _cosine(one: list[Tensor], other: list[Tensor]) -> float:

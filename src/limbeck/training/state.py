@@ -161,9 +161,8 @@ def start(
         _refuse_compiled(student)
         chosen = bound(method, student, teacher, stream, view=teacher_view)
         asked = needed(chosen, teacher)
-        taps = chosen.reads.student_taps
         traced = trace(
-            student, asked, stream, execution=execution, device=place, taps=taps, view=teacher_view
+            student, asked, stream, execution=execution, device=place, reads=chosen.reads, view=teacher_view
         )
         check_fit(traced, asked)
         check_labels_occur(method, stream, batches=min(training.steps, _LABEL_BATCHES))

@@ -72,6 +72,7 @@ def ask_student(
     execution: Execution,
     device: torch.device,
     compiled: Compiled | None = None,
+    sequences: bool = False,
 ) -> Outputs:
     """The student's answers, computed in the plan's number format and layout; logits and taps in fp32.
 
@@ -82,12 +83,13 @@ def ask_student(
         execution: How it is computed.
         device: Where the student is.
         compiled: The same student and taps, compiled; runs in its place.
+        sequences: Whether its logits are in every frame.
     """
 
     def ask(asked: Tensor) -> Outputs:
         with autocast(execution, device=device):
             logits, features = read(student, laid_out(asked, execution), taps, compiled=compiled)
-        return student_outputs(student, logits, features, ask=ask)
+        return student_outputs(student, logits, features, ask=ask, sequences=sequences)
 
     return ask(inputs)
 
@@ -111,8 +113,16 @@ def student_outputs(
     features: Mapping[str, Tensor],
     *,
     ask: Callable[[Tensor], Outputs] | None = None,
+    sequences: bool = False,
 ) -> Outputs:
-    """What a student returned, if it is one tensor of logits [batch, classes]; halves are widened to fp32.
+    """What a student returned, if it is one tensor of logits; halves are widened to fp32.
+
+    Args:
+        student: Who answered.
+        logits: [batch, classes], or [batch, frames, classes] of sequences.
+        features: Its inner layers.
+        ask: Asks it again.
+        sequences: Whether there should be logits in every frame.
 
     Raises:
         ModelError: If it is anything else.
@@ -122,7 +132,12 @@ def student_outputs(
             f"The student {type(student).__name__} answers with {type(logits).__name__}, expected one tensor "
             "of logits [batch, classes]. Wrap it in a module that returns its logits."
         )
-    if logits.ndim != 2:
+    if sequences and logits.ndim != 3:
+        raise ModelError(
+            f"The student's logits have the shape {list(logits.shape)}, and the method reads sequences; expected "
+            "[batch, frames, classes]. Return one row of logits for each frame."
+        )
+    if not sequences and logits.ndim != 2:
         raise ModelError(
             f"The student's logits have the shape {list(logits.shape)}, expected [batch, classes]. Pool or "
             "flatten before its last layer."
@@ -184,7 +199,8 @@ def fitting(method: Method, teacher: Teacher | None) -> Teacher | None:
     """The teacher, before it is known which of its layers are read; nothing where the method reads no teacher.
 
     Raises:
-        TeacherError: If the method reads a teacher and there is none, or more classes than its answers hold.
+        TeacherError: If the method reads a teacher and there is none, or more classes than its answers hold, or it
+            answers in every frame where the method reads one answer an example, or the other way round.
     """
     if not method.reads.teacher:
         return None
@@ -194,6 +210,12 @@ def fitting(method: Method, teacher: Teacher | None) -> Teacher | None:
             "Give a teacher, or use a method that reads labels only (ce)."
         )
     _check_form(method, teacher.offer.few)
+    if method.reads.sequences != teacher.offer.sequences:
+        wanted, given = ("in every frame", "once an example")[:: 1 if method.reads.sequences else -1]
+        raise TeacherError(
+            f"The method {method!r} reads a teacher's logits {wanted}, and this one offers them {given}. Say "
+            f"LiveTeacher(model, classes=..., sequences={method.reads.sequences}), if that is what it answers."
+        )
     return teacher
 
 
