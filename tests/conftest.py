@@ -16,14 +16,17 @@ with warnings.catch_warnings():
 install_import_hook("limbeck", "beartype.beartype")
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
-hypothesis.settings.register_profile(
-    "limbeck",
-    max_examples=15,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
-hypothesis.settings.load_profile("limbeck")
+for profile, examples in {"limbeck": 15, "limbeck-long": 60}.items():
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+hypothesis.settings.load_profile(
+    "limbeck"
+)  # --hypothesis-profile=limbeck-long, in make test-all, takes its place
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,13 @@ NAMES = {
         AdamW AdaptiveKL Alignment AlphaBeta Assistant AttentionScores AttentionTransfer Augmentation Balance
         Branches CE CTC CTCFrames CTCSequence ChannelCorrelation Channels Choice ClassPairs ConfidentTeachers
         Congruence Contrastive ContrastiveBank Correlation Cosine DecoupledKD DeiT EMA Evaluation Exits
-        Exports GateError Gaussian HeadRegression HiddenCosine Hint JensenShannon KD LearnedTemperature
-        LimbeckError Linear ListNet LogitMSE LwF MLP MarginMSE Masked Method MultiLabel Mutual Neighbours
-        NormalisedKD OneCycle OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient Plan Preprocessing
-        PseudoLabel Regression Relational Replay Residual Reuse ReverseKL Review RunError SGD SampleWeights
-        Sampled Schedule Selectivity Separable Similarity SkewKL SkewReverseKL Standardise TemperatureSchedule
-        TokenRelations TopK TotalVariation Training UserError VERSION Variational ViT VirtualTeacher WSLD
-        WarmUp distill distilling layers load run shrink tap watch
+        Exports GateError Gaussian HeadRegression HiddenCosine Hint Importance JensenShannon KD
+        LearnedTemperature LimbeckError Linear ListNet LogitMSE LwF MLP MarginMSE Masked Method MultiLabel
+        Mutual Neighbours NormalisedKD OneCycle OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient Plan
+        Preprocessing PseudoLabel Regression Relational Replay Residual Reuse ReverseKL Review RunError SGD
+        SampleWeights Sampled Schedule Selectivity Separable Similarity SkewKL SkewReverseKL Standardise
+        TemperatureSchedule TokenRelations TopK TotalVariation Training UserError VERSION Variational ViT
+        VirtualTeacher WSLD WarmUp distill distilling layers load run shrink tap watch
     """,
     "limbeck.cli": "",
     "limbeck.compress": """
@@ -59,16 +59,15 @@ NAMES = {
         AdaptiveKL Alignment AlphaBeta AnyMethod AttentionScores AttentionTransfer Balance Branches CE CTC
         CTCFrames CTCSequence ChannelCorrelation Channels ClassPairs ConfidentTeachers Congruence Contrastive
         ContrastiveBank Correlation DecoupledKD DeiT EMA Exits Gaussian HeadRegression HiddenCosine Hint
-        JensenShannon KD LearnedTemperature ListNet LogitMSE LwF METHODS MarginMSE Masked Method MultiLabel
-        Mutual Neighbours NormalisedKD OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient PseudoLabel Reads
-        Regression Relational Replay Reuse ReverseKL Review SampleWeights Sampled Schedule Selectivity
-        Similarity SkewKL SkewReverseKL Standardise Sum TemperatureSchedule TokenRelations TopK TotalVariation
-        Traced Variational VirtualTeacher WSLD WarmUp catalogue dump parse parts total
+        Importance JensenShannon KD LearnedTemperature ListNet LogitMSE LwF METHODS MarginMSE Masked Method
+        MultiLabel Mutual Neighbours NormalisedKD OnlineEnsemble Ordinal Overhaul Pair PastSelf Patient
+        PseudoLabel Reads Regression Relational Replay Reuse ReverseKL Review SampleWeights Sampled Schedule
+        Selectivity Similarity SkewKL SkewReverseKL Standardise Sum TemperatureSchedule TokenRelations TopK
+        TotalVariation Traced Variational VirtualTeacher WSLD WarmUp catalogue dump parse parts total
     """,
     "limbeck.models": """
-        AnyModel Architecture Linear MLP Network PythonModel Residual Separable ViT check_answers
-        count_parameters kinds load_student load_weights read_weights save_student shrink
-        state_digest
+        AnyModel Architecture Linear MLP Network PythonModel Residual Separable Together ViT check_answers
+        count_parameters kinds load_student load_weights read_weights save_student shrink state_digest
     """,
     "limbeck.pipeline": "",
     "limbeck.recipe": """

@@ -40,6 +40,7 @@ from limbeck.methods import Gaussian as Gaussian
 from limbeck.methods import HeadRegression as HeadRegression
 from limbeck.methods import HiddenCosine as HiddenCosine
 from limbeck.methods import Hint as Hint
+from limbeck.methods import Importance as Importance
 from limbeck.methods import JensenShannon as JensenShannon
 from limbeck.methods import LearnedTemperature as LearnedTemperature
 from limbeck.methods import ListNet as ListNet

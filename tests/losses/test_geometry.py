@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from limbeck.losses.geometry import cosines, directions, distances, pair_count, products, selves, widened
+from limbeck.losses.geometry import cosines, directions, distances, pair_count, products, selves
+from limbeck.losses.widening import widened
 
 
 @st.composite

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import limbeck as lb
 from limbeck.errors import UserError
-from limbeck.models import save_student, state_digest
+from limbeck.models import Together, save_student, state_digest
 from limbeck.pipeline.objects import identity
 from limbeck.pipeline.run import Run
 from limbeck.recipe import load
@@ -175,6 +175,26 @@ def test_a_teacher_may_be_a_saved_folder(digits: Pair, teacher: nn.Module, tmp_p
     folder = distilled(digits, tmp_path / "teacher", STUDENT, tmp_path / "a", seeds=(0,))
     module = distilled(digits, teacher, STUDENT, tmp_path / "b", seeds=(0,))
     assert weights(folder) == weights(module)
+
+
+def test_several_teachers_are_one_which_is_asked_once_and_named(
+    digits: Pair, teacher: nn.Module, tmp_path: Path
+) -> None:
+    torch.manual_seed(6)
+    other = lb.MLP(width=16).build((1, 8, 8), 10).eval()
+    listed = distilled(digits, [teacher, other], STUDENT, tmp_path / "a", seeds=(0,))
+    module = Together([teacher, other], temperature=4.0)  # the method's
+    assert weights(listed) == weights(distilled(digits, module, STUDENT, tmp_path / "b", seeds=(0,)))
+    cooler = Together([teacher, other])
+    assert weights(listed) != weights(distilled(digits, cooler, STUDENT, tmp_path / "c", seeds=(0,)))
+    assert listed.report.teacher.name == "Together(Network, Network)"
+    assert listed.report.teacher.parameters == sum(each.numel() for each in module.parameters())
+
+
+def test_confident_teachers_read_each_of_several(digits: Pair, teacher: nn.Module, tmp_path: Path) -> None:
+    method = lb.ConfidentTeachers() + lb.CE()
+    run = distilled(digits, [teacher, teacher], STUDENT, tmp_path / "run", seeds=(0,), method=method)
+    assert run.report.student.parameters == sum(each.numel() for each in run.student.module.parameters())
 
 
 def test_a_folder_without_a_teacher_is_refused(digits: Pair, tmp_path: Path) -> None:

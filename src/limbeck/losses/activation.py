@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limbeck.losses.geometry import widened
 from limbeck.losses.hint import width_last
+from limbeck.losses.widening import widened
 
 
 def partial_error(

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limbeck.errors import MethodError
-from limbeck.losses.geometry import directions, products, selves, widened
+from limbeck.losses.geometry import directions, products, selves
+from limbeck.losses.widening import widened
 
 ROUNDINGS: Final = 16
 """A debiased Gram matrix is taken for zero up to this many roundings of each row of the whole."""

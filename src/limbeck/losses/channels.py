@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limbeck.losses.divergence import forward_kl
-from limbeck.losses.geometry import directions, products, widened
+from limbeck.losses.geometry import directions, products
 from limbeck.losses.maps import of_one_size
+from limbeck.losses.widening import widened
 
 
 def channel_kl(

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from limbeck.losses.geometry import directions, products, widened
+from limbeck.losses.geometry import directions, products
+from limbeck.losses.widening import widened
 
 
 def in_batch_contrastive(

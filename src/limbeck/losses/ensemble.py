@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limbeck.losses.classification import cross_entropy
 from limbeck.losses.probability import log_probs
+from limbeck.losses.widening import wide
 
 
 def mean_probability(
@@ -55,7 +56,7 @@ def mean_logit(logits: Float[Tensor, "teachers *batch classes"]) -> Float[Tensor
         Hinton, Vinyals & Dean, `Distilling the Knowledge in a Neural Network
         <https://arxiv.org/abs/1503.02531>`_, 2015, section 1 (the geometric mean of an ensemble).
     """
-    return logits.mean(0, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return wide(logits).mean(0)
 
 
 def weighted_probability(

@@ -11,12 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def widened(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in one number format: fp64 where either is, else fp32."""
-    dtype = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
-    return left.to(dtype), right.to(dtype)
-
-
 def products(
     left: Float[Tensor, "*batch rows width"], right: Float[Tensor, "*batch columns width"]
 ) -> Float[Tensor, "*batch rows columns"]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from limbeck.losses.geometry import directions, widened
+from limbeck.losses.geometry import directions
 from limbeck.losses.regression import huber, squared_error
+from limbeck.losses.widening import widened
 
 
 def squared_hint(

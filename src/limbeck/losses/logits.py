@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.losses.geometry import directions
 from limbeck.losses.probability import log_probs
-from limbeck.losses.regression import wide
+from limbeck.losses.widening import wide
 
 SMALLEST_SPREAD: Final = 1e-7
 """Added in squares to the standard deviation of :func:`standardised`, in units of logits."""

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from limbeck.losses.geometry import directions, widened
-from limbeck.losses.regression import wide
+from limbeck.losses.geometry import directions
+from limbeck.losses.widening import wide, widened
 
 LEVELS: Final = (4, 2, 1)
 """Heights and widths to which :func:`hierarchical_context` pools, after the whole map."""

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from limbeck.losses.widening import wide
+
 
 def log_probs(
     logits: Float[Tensor, "*batch classes"], *, temperature: float | Tensor = 1.0
@@ -20,10 +22,10 @@ def log_probs(
     Returns:
         Log-probabilities (nats): fp64 for fp64 logits, else fp32. Halves are widened before the division.
     """
-    wide = logits if logits.dtype == torch.float64 else logits.float()
+    given = wide(logits)
     if isinstance(temperature, Tensor):
-        return torch.log_softmax(_divided(wide, temperature), -1)
-    return torch.log_softmax(wide if temperature == 1.0 else wide / temperature, -1)
+        return torch.log_softmax(_divided(given, temperature), -1)
+    return torch.log_softmax(given if temperature == 1.0 else given / temperature, -1)
 
 
 def _divided(logits: Tensor, temperature: Tensor) -> Tensor:

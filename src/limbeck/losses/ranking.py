@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from limbeck.losses.divergence import forward_kl
-from limbeck.losses.regression import wide
+from limbeck.losses.widening import wide
 
 
 def list_kl(

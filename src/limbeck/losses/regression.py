@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+from limbeck.losses.widening import wide
 
 _LARGEST_EXPONENT: Final = 40.0
 """From here on the exponential goes on as its tangent, so that it stays finite and still pulls the right way."""
@@ -119,11 +120,6 @@ def bounded_squared_error(
     """
     error = squared_error(student, targets)
     return error.masked_fill(error + margin <= squared_error(teacher, targets), 0.0)
-
-
-def wide(numbers: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The same numbers in fp32, or in fp64 if they were."""
-    return numbers.to(torch.promote_types(numbers.dtype, torch.float32))
 
 
 def _exponential(exponent: Tensor) -> Tensor:

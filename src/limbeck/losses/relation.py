@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from limbeck.losses.geometry import distances, pair_count, selves, widened
+from limbeck.losses.geometry import distances, pair_count, selves
+from limbeck.losses.widening import widened
 
 
 def distance_relation(

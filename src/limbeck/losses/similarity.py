@@ -12,7 +12,8 @@ from typing import Final
 from jaxtyping import Float
 from torch import Tensor
 
-from limbeck.losses.geometry import cosines, directions, pair_count, products, selves, widened
+from limbeck.losses.geometry import cosines, directions, pair_count, products, selves
+from limbeck.losses.widening import widened
 
 FLOOR: Final = 1e-7
 """Added to each kernel value of :func:`probabilistic_transfer`, so that opposite rows keep a logarithm."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limbeck.losses import probability
 from limbeck.losses.divergence import forward_kl
-from limbeck.losses.regression import wide
+from limbeck.losses.widening import wide
 
 _ROUNDING: Final = 0.01
 """A tail up to this mass is what storing in halves can feign, where the student has no class that could be in it."""

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from limbeck.losses.widening import wide
 from limbeck.types import ABSENT
 
 
@@ -60,7 +61,7 @@ def blended_targets(
         Kim, Ji, Yoon & Hwang, `Self-Knowledge Distillation with Progressive Refinement of Targets
         <https://arxiv.org/abs/2006.12000>`_, 2021, section 3.
     """
-    past = past_probabilities.to(torch.promote_types(past_probabilities.dtype, torch.float32))
+    past = wide(past_probabilities)
     hit = _one_hot(labels, past.shape[1]).to(past.dtype)
     mixed = hit.lerp(past, share)
     return torch.where((labels == ABSENT).unsqueeze(-1), past, mixed)

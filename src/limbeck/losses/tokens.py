@@ -9,7 +9,8 @@ from torch import Tensor
 
 from limbeck.errors import MethodError
 from limbeck.losses.divergence import forward_kl
-from limbeck.losses.geometry import products, selves, widened
+from limbeck.losses.geometry import products, selves
+from limbeck.losses.widening import widened
 
 
 def attention_score_error(

@@ -33,6 +33,7 @@ from limbeck.methods.gaussian import Gaussian as Gaussian
 from limbeck.methods.head_regression import HeadRegression as HeadRegression
 from limbeck.methods.hidden_cosine import HiddenCosine as HiddenCosine
 from limbeck.methods.hint import Hint as Hint
+from limbeck.methods.importance import Importance as Importance
 from limbeck.methods.jensen_shannon import JensenShannon as JensenShannon
 from limbeck.methods.kd import KD as KD
 from limbeck.methods.learned_temperature import LearnedTemperature as LearnedTemperature

@@ -13,8 +13,8 @@ from limbeck.errors import MethodError
 from limbeck.losses.divergence import forward_kl
 from limbeck.losses.ensemble import confidence_weights
 from limbeck.methods.base import Method, Reads, Traced, answered
+from limbeck.models.together import MEMBER, member_tap
 from limbeck.taps import Layer
-from limbeck.teachers.ensemble import MEMBER, member_tap
 from limbeck.types import Batch, Outputs, Term, Terms
 
 
@@ -63,7 +63,7 @@ class ConfidentTeachers(Method):
         if teacher is not None and member_tap(0) not in {layer.name for layer in teacher}:
             raise MethodError(
                 "ConfidentTeachers compares with several teachers, and this one is a single model. Give "
-                "limbeck.teachers.Ensemble([teacher, ...]), or use kd."
+                "limbeck.teachers.Ensemble([teacher, ...]) or a list of modules, or use kd."
             )
         return self
 

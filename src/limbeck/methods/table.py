@@ -40,6 +40,7 @@ from limbeck.methods.gaussian import Gaussian
 from limbeck.methods.head_regression import HeadRegression
 from limbeck.methods.hidden_cosine import HiddenCosine
 from limbeck.methods.hint import Hint
+from limbeck.methods.importance import Importance
 from limbeck.methods.jensen_shannon import JensenShannon
 from limbeck.methods.kd import KD
 from limbeck.methods.learned_temperature import LearnedTemperature
@@ -110,6 +111,7 @@ METHODS: Mapping[str, type[Method]] = {
     "head-regression": HeadRegression,
     "hidden-cosine": HiddenCosine,
     "hint": Hint,
+    "importance": Importance,
     "jensen-shannon": JensenShannon,
     "kd": KD,
     "learned-temperature": LearnedTemperature,

@@ -15,6 +15,7 @@ from limbeck.models.saving import load_student as load_student
 from limbeck.models.saving import save_student as save_student
 from limbeck.models.separable import Separable as Separable
 from limbeck.models.shrink import shrink as shrink
+from limbeck.models.together import Together as Together
 from limbeck.models.vit import ViT as ViT
 from limbeck.models.weights import load_weights as load_weights
 from limbeck.models.weights import read_weights as read_weights

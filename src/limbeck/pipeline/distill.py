@@ -13,7 +13,8 @@ from limbeck.data import Augmentation, Parts, Preprocessing, as_source, split
 from limbeck.data.config import ObjectData
 from limbeck.errors import Problem, RecipeError, UserError
 from limbeck.methods import CE, KD, Method
-from limbeck.models import Architecture, load_student
+from limbeck.methods.wrapping import leaves
+from limbeck.models import Architecture, Together, load_student
 from limbeck.pipeline.events import Event
 from limbeck.pipeline.objects import Factory, Objects, described, factory
 from limbeck.pipeline.run import Run, events, opened
@@ -42,7 +43,7 @@ CONTROLS: tuple[Control, ...] = ("no-teacher", "pseudo-labels", "supervised", "q
 
 def distill(
     *,
-    teacher: nn.Module | Architecture | str | Path,
+    teacher: nn.Module | Architecture | str | Path | Sequence[nn.Module | str | Path],
     student: nn.Module | Factory | Architecture,
     train: Any,
     validation: Any = None,
@@ -79,7 +80,8 @@ def distill(
 
     Args:
         teacher: A trained module, a folder with a saved one, or a family's configuration, which is trained on all
-            labels first.
+            labels first. Several modules or folders are one teacher, which answers with the mean of their
+            distributions at the method's temperature (``limbeck.models.Together`` says how else).
         student: A family's configuration (``lb.shrink(teacher, width=0.25)``), a function that returns a new
             module, or a module, of which each seed trains a copy.
         train: Training samples: a pair (inputs, labels) of arrays or tensors, a map-style torch Dataset, or a
@@ -126,7 +128,7 @@ def distill(
         None if test is None else as_source(test, name="test", classes=source.classes),
     )
     data = ObjectData(name=source.name, digest=source.digest, labelled=labelled, seed=data_seed)
-    module = None if isinstance(teacher, Architecture) else _module(teacher)
+    module = None if isinstance(teacher, Architecture) else _module(teacher, method or KD())
     own = None if isinstance(student, Architecture) else student
     recipe = _recipe(
         name=name,
@@ -206,12 +208,21 @@ def _recipe(**fields: Any) -> Recipe:
         raise RecipeError(found, source="lb.distill") from error
 
 
-def _module(teacher: nn.Module | str | Path) -> nn.Module:
+def _module(teacher: nn.Module | str | Path | Sequence[nn.Module | str | Path], method: Method) -> nn.Module:
     if isinstance(teacher, nn.Module):
         return teacher
+    if isinstance(teacher, (list, tuple)):
+        return Together([_module(member, method) for member in teacher], temperature=_temperature(method))
     if isinstance(teacher, (str, Path)):
         return load_student(Path(teacher))
     raise UserError(
-        f"teacher must be a torch module, a folder with a saved one, or a model configuration, got "
+        f"teacher must be a torch module, a folder with a saved one, a list of these, or a model configuration, got "
         f"{type(teacher).__name__}. Wrap what you have in a torch.nn.Module that returns logits."
     )
+
+
+def _temperature(method: Method) -> float:
+    """At which the student is compared with the teacher, where all parts agree on it; 1 otherwise."""
+    fields = [dict(leaf) for leaf in leaves(method) if leaf.reads.teacher]
+    found = {each["temperature"] for each in fields if "temperature" in each}
+    return float(found.pop()) if len(found) == 1 else 1.0

@@ -11,6 +11,7 @@ from torch import nn
 
 from limbeck.data import Splits
 from limbeck.models.object import ObjectModel
+from limbeck.models.together import Together
 from limbeck.teachers.identity import probe, teacher_digest
 from limbeck.threads import threads
 from limbeck.training.randomness import drawing
@@ -44,7 +45,7 @@ def described(student: nn.Module | Factory) -> ObjectModel:
     """How a recipe names a model that exists only in Python: its class, its code, and its weights."""
     example = student if isinstance(student, nn.Module) else student()
     fixed = example is student
-    name = type(example).__qualname__
+    name = example.name if isinstance(example, Together) else type(example).__qualname__
     return ObjectModel(name=name, digest=identity(factory(student)), fixed_start=fixed)
 
 

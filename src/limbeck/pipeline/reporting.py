@@ -13,6 +13,7 @@ from limbeck.evaluation import Candidate, advice, metrics
 from limbeck.files import read_json, write_json
 from limbeck.methods import dump
 from limbeck.models import count_parameters
+from limbeck.models.object import ObjectModel
 from limbeck.pipeline import assemble
 from limbeck.pipeline.assemble import METRIC, Answers
 from limbeck.pipeline.assistants import assistant_results
@@ -117,9 +118,9 @@ def _teacher(context: Context, answers: Answers) -> TeacherResult:
     facts, targets = (read_json(context.folder.path / name) for name in ("teacher.json", "targets.json"))
     module = context.teacher_module
     parameters = count_parameters(module)
-    view = context.recipe.teacher.view
+    view, model = context.recipe.teacher.view, context.recipe.teacher.model
     return TeacherResult(
-        name=context.recipe.teacher.model.kind,
+        name=model.name if isinstance(model, ObjectModel) else model.kind,
         parameters=parameters,
         bytes=parameters * 4,
         metrics=metrics(answers.of("teacher"), answers.labels),

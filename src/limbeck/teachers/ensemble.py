@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck.errors import TeacherError
-from limbeck.losses.ensemble import mean_logit, mean_probability
+from limbeck.models.together import Combination, combined, member_tap
 from limbeck.teachers.live import as_teacher
 from limbeck.types import Batch, Offer, Outputs, Teacher, digest
-
-MEMBER: Final = "member:"
-"""What the name of a tap begins with that holds the logits of one teacher of several."""
-
-Combination = Literal["mean-probability", "mean-logit"]
-
-_COMBINED: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
-    "mean-probability": mean_probability,
-    "mean-logit": mean_logit,
-}
 
 
 class Ensemble:
@@ -32,8 +21,10 @@ class Ensemble:
 
     Args:
         members: Teachers, or modules that answer with logits; live and stored ones may stand side by side.
-        combine: ``mean-probability`` averages their distributions at temperature 1, ``mean-logit`` their logits,
-            which is the geometric mean of their distributions: a class that one of them rules out is ruled out.
+        combine: ``mean-probability`` averages their distributions, ``mean-logit`` their logits, which is the
+            geometric mean of their distributions: a class that one of them rules out is ruled out.
+        temperature: At which distributions are averaged; give it the method's, so that what the student matches is
+            the mean of what the members say there. Of no effect on ``mean-logit``, which is the same at all.
 
     Raises:
         TeacherError: If there are none, they count different classes, some answer in every frame and some do
@@ -41,10 +32,13 @@ class Ensemble:
     """
 
     def __init__(
-        self, members: Sequence[Teacher | nn.Module], *, combine: Combination = "mean-probability"
+        self,
+        members: Sequence[Teacher | nn.Module],
+        *,
+        combine: Combination = "mean-probability",
+        temperature: float = 1.0,
     ) -> None:
-        if combine not in _COMBINED:
-            raise TeacherError(f"combine must be {' or '.join(map(repr, _COMBINED))}, got {combine!r}.")
+        self._combined = combined(combine, temperature)
         self._members = tuple(as_teacher(member) for member in members)
         few = next((member.offer.few for member in self._members if member.offer.few is not None), None)
         if few is not None:
@@ -52,7 +46,7 @@ class Ensemble:
                 f"A member of an ensemble answers with {few} only, and ensembles combine whole logits. Keep its "
                 "logits (teacher.keep: float16)."
             )
-        self._combine = combine
+        self._how = combine if temperature == 1 or combine == "mean-logit" else f"{combine} at {temperature}"
         self._offer = Offer(
             classes=_classes(self._members),
             taps=tuple(member_tap(number) for number in range(len(self._members))),
@@ -68,20 +62,15 @@ class Ensemble:
     @property
     def digest(self) -> str:
         """Changes with any member, their order, and how they are combined."""
-        return digest([self._combine, *(member.digest for member in self._members)])
+        return digest([self._how, *(member.digest for member in self._members)])
 
     def __call__(self, batch: Batch) -> Outputs:
         """The combined logits for a batch, on the first member's device."""
         with torch.no_grad():
             answers = [member(batch).logits for member in self._members]
             logits = torch.stack([answer.to(answers[0].device) for answer in answers])
-            combined = _COMBINED[self._combine](logits)
+            combined = self._combined(logits)
         return Outputs(combined, {member_tap(number): each for number, each in enumerate(logits)})
-
-
-def member_tap(number: int) -> str:
-    """The tap that holds the logits of one member, counted from 0."""
-    return f"{MEMBER}{number}"
 
 
 def _classes(members: Sequence[Teacher]) -> int:
