@@ -24,7 +24,19 @@ from limbeck.methods.table import METHODS
 from limbeck.methods.wrapping import Modifier
 
 _LINK = re.compile(r"`([^`<]+?)\s*<([^>]+)>`_", re.DOTALL)
-_ALONE = ("balance", "ce", "gaussian", "list-net", "margin-mse", "past-self", "regression", "reuse")
+_ALONE = (
+    "balance",
+    "ce",
+    "ctc",
+    "ctc-frames",
+    "ctc-sequence",
+    "gaussian",
+    "list-net",
+    "margin-mse",
+    "past-self",
+    "regression",
+    "reuse",
+)
 """Methods that stand without ``ce``: it is in them, or what they compare are not classes, or no label is needed."""
 
 
@@ -45,7 +57,7 @@ def method(name: str, results: Path) -> str:
         f"## When it helps\n\n{markdown(found.helps)}",
         f"## What it costs\n\n{markdown(found.costs)}",
         f"## What it reads and keeps\n\n{found.needs} {found.state}\n\n{_terms(found.kind)}",
-        f"## How to write it\n\n```yaml\n{recipe(name)}```\n\n```python\n{python(name)}\n```",
+        _written(found),
         f"## Fields\n\n{reference.method_fields(name)}",
         scoreboard.of_method(name, results),
         _paper(found),
@@ -53,6 +65,12 @@ def method(name: str, results: Path) -> str:
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     return text.replace("](methods.md", "](../methods.md")
+
+
+def _written(found: Description) -> str:
+    """How it is written, in a recipe where one can take it and in Python."""
+    here = "" if found.reads.sequences else f"```yaml\n{recipe(found.name)}```\n\n"
+    return f"## How to write it\n\n{here}```python\n{python(found.name)}\n```"
 
 
 def recipe(name: str) -> str:

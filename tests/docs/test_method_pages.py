@@ -58,10 +58,13 @@ def test_the_recipe_and_the_python_are_the_same_method(name: str, pages: ModuleT
     page = text(name)
     shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
     code = re.search(r"```python\n(.*?)\n```", page, re.DOTALL)
-    assert shown
     assert code
     names = {"lb": lb}
     exec(code[1], names)  # noqa: S102
+    if description(name).reads.sequences:  # no recipe takes it
+        assert not shown
+        return
+    assert shown
     assert parse(yaml.safe_load(shown[1])["method"]) == names["method"]
 
 

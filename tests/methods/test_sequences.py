@@ -147,7 +147,7 @@ def test_frames_after_an_utterance_count_for_nothing(method: Method) -> None:
     logits, theirs = torch.randn(16, FRAMES, TOKENS), knowing()(batch)
     outside = ~batch.mask[..., None]
     other = torch.where(outside, 9 * torch.randn(logits.shape), logits)
-    silent = replace(theirs, logits=torch.where(outside, -theirs.logits, theirs.logits))
+    silent = replace(theirs, dense=torch.where(outside, -theirs.logits, theirs.logits))
 
     def number(ours: Tensor, answers: Outputs) -> Tensor:
         [term] = method.loss(Outputs(ours), answers, batch, None).values()

@@ -14,12 +14,22 @@ from limbeck.types import Batch, Outputs
 
 
 class CTC(Spelled):
-    """Spell the labels of those sequences that have some, whatever frames their tokens fall into.
+    r"""Spell the labels of those sequences that have some, whatever frames their tokens fall into.
+
+    .. math:: -\log \sum_{\pi : B(\pi) = y} \prod_f q_{f, \pi_f}
+
+    where :math:`B` merges repeated tokens and then drops the blanks, and :math:`y` are the labels.
 
     The counterpart of ``ce`` for sequences: labels are tokens [batch, length], filled up with ``ABSENT``; the value
     of an utterance is not divided by its number of tokens. The student answers with logits in every frame
     [batch, frames, classes]; the batch's ``mask`` says how long each utterance is. Used from Python: a recipe's data
     have one label a sample.
+
+    Helps:
+        Where labels are texts or tokens without a place in time.
+
+    Costs:
+        The sum over all alignments, which is small beside the student.
 
     References:
         Graves, Fernández, Gomez & Schmidhuber, `Connectionist Temporal Classification

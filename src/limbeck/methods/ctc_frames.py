@@ -23,6 +23,12 @@ class CTCFrames(Method):
     [batch, frames, classes], as many as each other; add ``ctc`` where there are labels. Used from Python: a recipe's
     data have one label a sample.
 
+    Helps:
+        Where both sides answer with the same frames; also on utterances without a label.
+
+    Costs:
+        Nothing but a pass over the logits, of which it needs one row a frame from a live teacher.
+
     References:
         Hilmes, Rossenbach & Schlüter, `Analyzing the Importance of Blank for CTC-Based Knowledge Distillation
         <https://arxiv.org/abs/2506.01503>`_, 2025.

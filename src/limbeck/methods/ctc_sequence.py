@@ -14,13 +14,24 @@ from limbeck.types import Batch, Outputs
 
 
 class CTCSequence(Spelled):
-    """Spell the tokens that the teacher's likeliest path spells, in whatever frames.
+    r"""Spell the tokens that the teacher's likeliest path spells, in whatever frames.
+
+    .. math:: -\log \sum_{\pi : B(\pi) = y} \prod_f q_{f, \pi_f}
+
+    where :math:`B` merges repeated tokens and then drops the blanks, and :math:`y` is
+    :math:`B(\arg\max z^t)`.
 
     It asks neither for labels nor for the teacher's frames: the two sides may skip differently, and a student that is
     late is not punished, as ``ctc-frames`` would. The paper does it for translation, with the teacher's beam; the
     likeliest path is the beam of one. An utterance in which the teacher spells more tokens than fit into
     the student's frames adds nothing. Both answer with logits in every frame [batch, frames, classes]. Used from
     Python: a recipe's data have one label a sample.
+
+    Helps:
+        On utterances without a label, and where the two sides skip frames differently.
+
+    Costs:
+        The sum over all alignments, and a live teacher. Its spelling mistakes are learned too.
 
     References:
         Kim & Rush, `Sequence-Level Knowledge Distillation <https://arxiv.org/abs/1606.07947>`_, 2016, section 3.2.

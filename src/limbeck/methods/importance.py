@@ -35,6 +35,12 @@ class Importance(Modifier):
     transfer set is not learned. Without coefficients and weights all samples count alike. For methods that have one
     value an example.
 
+    Helps:
+        Where the transfer set is of another mix than what the student will meet, and overlaps with it.
+
+    Costs:
+        Nothing but a pass over the logits; uneven weights leave fewer samples that count.
+
     References:
         Sugiyama, Suzuki & Kanamori, `Density Ratio Estimation in Machine Learning
         <https://doi.org/10.1017/CBO9781139035613>`_, 2012, chapter 4 (by a classifier).
