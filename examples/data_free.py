@@ -1,6 +1,6 @@
-"""Distil without data: a generator makes the images, from what the teacher's BatchNorm layers remember.
+"""Distil without data: images are made from what the teacher's BatchNorm layers remember of its own.
 
-Run it with ``python examples/data_free.py [FOLDER]``; it takes about twenty seconds.
+Run it with ``python examples/data_free.py [FOLDER]``; it takes about fifteen seconds.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import limbeck as lb
+from limbeck.training.inversion import Inversion, invert
 from limbeck.training.made import collected
-from limbeck.training.synthesis import Synthesis, synthesise
 
-SHAPE, CLASSES = (1, 8, 8), 10
+SHAPE, CLASSES, SAMPLES = (1, 8, 8), 10, 1200
 PREPROCESSING = lb.Preprocessing(mean=(0.3,), std=(0.375,))
-SETTINGS = Synthesis(steps=300, warmup_steps=60, batch_examples=128)
+SETTINGS = Inversion(steps=50, batch_examples=300, learning_rate=0.2, jitter=0)
 
 
 def trained(images: np.ndarray, labels: np.ndarray) -> nn.Module:
@@ -38,17 +38,15 @@ def trained(images: np.ndarray, labels: np.ndarray) -> nn.Module:
 
 def made(teacher: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     """Images as bytes, and the classes they were made for; nothing but the teacher goes in."""
-    steps = []
     black_and_white = PREPROCESSING.apply(torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1))
-    for step in synthesise(
-        teacher, shape=SHAPE, classes=CLASSES, samples=6000, settings=SETTINGS, bounds=black_and_white
+    finished = []
+    for step in invert(
+        teacher, shape=SHAPE, classes=CLASSES, samples=SAMPLES, settings=SETTINGS, bounds=black_and_white
     ):
-        steps.append(step)
-        if step.number % 100 == 0:
-            print(
-                f"step {step.number}: {', '.join(f'{name} {part:.2f}' for name, part in step.losses.items())}"
-            )
-    inputs, labels = collected(steps)
+        if len(step.labels):
+            finished.append(step)
+            print(f"step {step.number} of {step.steps}: {step.losses}")
+    inputs, labels = collected(finished)
     return PREPROCESSING.raw(inputs).numpy(), labels.numpy()
 
 
@@ -65,12 +63,14 @@ def main(out: str) -> None:
         train=made(teacher),
         test=(images[held_out], labels[held_out]),
         preprocessing=PREPROCESSING,
+        augmentation=lb.Augmentation(shift=1),
         method=lb.KD(temperature=4),
-        training=lb.Training(steps=300),
+        training=lb.Training(steps=500, batch_examples=64, schedule=lb.OneCycle()),
         controls=[],
         seeds=[0],
         evaluation=lb.Evaluation(robustness=False),
         export=lb.Exports(formats=["safetensors"]),
+        plan=lb.Plan(),
         out=out,
     )
     print(run.report.summary)
