@@ -44,7 +44,7 @@ _RECIPE_GROUPS = (
     ("Evaluation", "evaluation", ("Evaluation",)),
     ("Export", "export", ("Exports",)),
     ("Gate", "gate", ("Gate",)),
-    ("Plan", "plan", ("Plan", "Execution")),
+    ("Plan", "plan", ("Plan", "Execution", "Asking")),
 )
 FAMILIES = (
     "supervised", "response", "feature", "relation", "self", "online", "ensemble", "continual", "modifier",

@@ -38,8 +38,8 @@ NAMES = {
         probabilities reliability retention robustness validation_warning verdict
     """,
     "limbeck.export": """
-        Deployed ExportRecord FILES Runner export_student exportable open_module open_onnx open_program
-        traced write_onnx write_program
+        Deployed ExportRecord FILES Runner export_student exportable onnx_engine open_module open_onnx
+        open_program traced write_onnx write_program
     """,
     "limbeck.losses": """
         adaptive_kl alpha_beta angle_relation attention_map attention_score_error attention_transfer
@@ -66,16 +66,17 @@ NAMES = {
         TotalVariation Traced Variational VirtualTeacher WSLD WarmUp catalogue dump parse parts total
     """,
     "limbeck.models": """
-        AnyModel Architecture Linear MLP Network PythonModel Residual Separable Together ViT check_answers
-        count_parameters kinds load_student load_weights read_weights save_student shrink state_digest
+        AnyModel Architecture Folded Linear MLP Network PythonModel Residual Separable Together ViT
+        check_answers count_parameters foldable folded kinds load_student load_weights read_weights
+        save_student shrink state_digest
     """,
     "limbeck.pipeline": "",
     "limbeck.recipe": """
-        AdamW Assistant Choice Control Cosine Evaluation Execution Exports Gate OneCycle PRESETS Plan
+        AdamW Asking Assistant Choice Control Cosine Evaluation Execution Exports Gate OneCycle PRESETS Plan
         Recipe SGD StudentRecipe Taps TeacherRecipe Training Views dump json_schema load preset
     """,
     "limbeck.reports": """
-        AssistantResult Bin ClassResult Control Curve Efficiency Estimate ExportResult Lost ModelResult Report
+        Asked AssistantResult Bin ClassResult Control Curve Efficiency Estimate ExportResult Lost ModelResult Report
         Retention SCHEMA SeedResult TeacherResult Verdict report_schema write_card write_comparison write_page
         write_report
     """,
@@ -84,7 +85,8 @@ NAMES = {
         refuse_uncompilable shape_at stages tap unwrapped
     """,
     "limbeck.teachers": """
-        Ensemble LiveTeacher StoredTeacher as_teacher check_classes
+        Ensemble Limits LiveTeacher OutOfFold RemoteTeacher Spent StoredTeacher as_teacher asked check_classes
+        fold_of outside_fold
     """,
     "limbeck.teachers.store": """
         DenseAnswers Embeddings Features FixedViews Keep KeptError Progress SampledAnswers Store

@@ -66,6 +66,19 @@ class TeacherError(UserError):
     """A teacher that does not fit the data, the student or the method."""
 
 
+class RetryableError(TeacherError):
+    """A teacher that failed for a moment: busy, restarting, cut off. Whoever asks tries again.
+
+    Args:
+        message: What happened.
+        after_seconds: How long it wants to be left alone, where it says so.
+    """
+
+    def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+
+
 class MethodError(UserError):
     """A method that cannot work with what it is given."""
 
@@ -87,6 +100,10 @@ class MissingExtraError(UserError):
 
 class RunError(LimbeckError):
     """A run that broke; what was computed before is kept."""
+
+
+class BudgetError(RunError):
+    """What may be spent on a teacher is spent; what it answered before is kept."""
 
 
 class NonFiniteLossError(RunError):

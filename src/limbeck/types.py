@@ -207,6 +207,10 @@ class Offer:
     module: nn.Module | None = None
     """The model itself, frozen, for methods that read its parameters or run its later layers; none where it is not
     at hand."""
+    folds: int = 0
+    """Of how many folds each is answered for by a model that was not trained on it; 0 where one answers for all."""
+    in_flight: int = 1
+    """How many batches it may be asked about at once, from as many threads."""
     tapping: Callable[[Sequence[str]], Teacher] | None = None
     """Makes the same teacher with other taps; none where its inner layers cannot be read."""
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from limbeck.pipeline import students
+from limbeck.pipeline.answering import live
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.folder import RunFolder
-from limbeck.pipeline.label import live
 from limbeck.pipeline.run import events
 from limbeck.pipeline.students import student_arms
 from limbeck.recipe import load

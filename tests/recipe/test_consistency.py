@@ -29,6 +29,7 @@ CONFLICTS = {
     "teacher.training.labelled_share": ["teacher.training.labelled_share=0.5"],
     "method": ["method=ce"],
     "teacher.pretrained": ["teacher.pretrained=true"],
+    "teacher.folds": ["teacher={model: {kind: mlp}, folds: 3, weights: x.safetensors}"],
     "augmentation": ["preprocessing.kind=features"],
     "teacher.view": ["teacher.view={views: 2}", "augmentation.shift=0"],
     "assistants.0.training.schedule.warmup_steps": [
@@ -46,6 +47,14 @@ def test_a_contradiction_is_reported_at_its_path(path: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load(BASE, overrides=CONFLICTS[path])
     assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_folds_have_no_one_teacher_to_read_inside() -> None:
+    with pytest.raises(RecipeError, match=r"teacher\.folds.*reads inside the teacher"):
+        load(BASE, overrides=["teacher.folds=3", "method={hint: {}}"])
+    with pytest.raises(RecipeError, match=r"teacher\.folds.*teacher\.keep_taps"):
+        load(BASE, overrides=["teacher.folds=3", "teacher.keep_taps={places: [penultimate]}"])
+    assert load(BASE, overrides=["teacher.folds=3"]).teacher.folds == 3
 
 
 def test_without_contradictions_it_loads() -> None:

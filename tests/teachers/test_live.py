@@ -132,3 +132,16 @@ def test_inner_layers_are_read_on_demand_and_the_module_is_shared(model):
     assert tapped.offer.module is teacher.offer.module
     assert tapped.digest == teacher.digest
     assert teacher(_batch()).taps == {}
+
+
+def test_a_faster_form_answers_where_no_tap_is_read_and_changes_nothing_else(model):
+    form = copy.deepcopy(model).eval()
+    form[-1].bias.data += 5
+    plain, faster = (LiveTeacher(model, classes=3, shape=(1, 8, 8), form=given) for given in (None, form))
+    batch = _batch()
+    torch.testing.assert_close(faster(batch).logits, plain(batch).logits + 5)
+    assert faster.digest == plain.digest
+    tapping = faster.offer.tapping(["0"])
+    assert torch.equal(tapping(batch).logits, plain(batch).logits)
+    assert torch.equal(tapping(batch).taps["0"], plain.offer.tapping(["0"])(batch).taps["0"])
+    assert any(isinstance(part, nn.BatchNorm2d) for part in faster.offer.module.modules())

@@ -137,7 +137,7 @@ def _ask_again(path: Path, run: Path, sample: int) -> None:
     from limbeck.pipeline.arms import TEACHER, assistant_arms
     from limbeck.pipeline.context import Context
     from limbeck.pipeline.folder import RunFolder
-    from limbeck.recipe import Execution
+    from limbeck.recipe import Asking
     from limbeck.teachers.store import Store
     from limbeck.teachers.store import verify as compare
 
@@ -149,10 +149,10 @@ def _ask_again(path: Path, run: Path, sample: int) -> None:
     names = [TEACHER, *(arm.name for arm in assistant_arms(context.recipe))]
     asked = {name: read_json(file) for name in names if (file := context.folder.targets(name)).is_file()}
     answerer = next((name for name, held in asked.items() if held["key"] == path.name), TEACHER)
-    execution = Execution.model_validate(asked[answerer]["execution"])
+    asking = Asking.model_validate(asked[answerer]["execution"])
     result = compare(
         Store.open(path),
-        live(context, execution, answerer),
+        live(context, asking, answerer),
         context.splits.train,
         context.preprocessing,
         sample=sample,

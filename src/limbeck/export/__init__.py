@@ -5,6 +5,7 @@ from limbeck.export.onnx import write_onnx as write_onnx
 from limbeck.export.program import traced as traced
 from limbeck.export.program import write_program as write_program
 from limbeck.export.runtime import Runner as Runner
+from limbeck.export.runtime import onnx_engine as onnx_engine
 from limbeck.export.runtime import open_module as open_module
 from limbeck.export.runtime import open_onnx as open_onnx
 from limbeck.export.runtime import open_program as open_program

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from limbeck.compress.silence import silence
-from limbeck.errors import ModelError
+from limbeck.errors import ExportError, ModelError
 from limbeck.export.deployed import Deployed
+from limbeck.export.onnx import converted
+from limbeck.export.program import traced
 from limbeck.threads import FILE_THREADS, session_options
+
+_LARGEST_GRAPH: Final = 2**31
 
 Runner = Callable[[NDArray[Any]], NDArray[np.float32]]
 """Raw samples ``[n, ...]`` to logits ``[n, classes]``."""
@@ -30,13 +35,38 @@ def open_onnx(path: Path, threads: int = FILE_THREADS) -> Runner:
     Raises:
         ModelError: If onnxruntime cannot load the file.
     """
+    return _opened(str(path), threads, str(path))
+
+
+def onnx_engine(module: nn.Module, example: Tensor, threads: int = 1) -> Callable[[Tensor], Tensor]:
+    """A model's answers from onnxruntime on the CPU, without a file.
+
+    Args:
+        module: From model inputs to logits, as it stands; later changes of its weights do not show.
+        example: One or more inputs; only their shape and type matter.
+        threads: As in :func:`open_onnx`.
+
+    Raises:
+        ExportError: If the model cannot be written as ONNX.
+    """
+    made = converted(traced(Deployed(module, nn.Identity()), example.cpu()))
+    name = type(module).__name__
+    if made.ByteSize() >= _LARGEST_GRAPH:
+        raise ExportError(
+            f"{name} takes {made.ByteSize() / 1e9:.1f} GB, and an ONNX graph at most 2; ask it in torch."
+        )
+    run = _opened(made.SerializeToString(), threads, name)
+    return lambda inputs: torch.from_numpy(run(np.ascontiguousarray(inputs.cpu().float().numpy())))
+
+
+def _opened(graph: str | bytes, threads: int, owner: str) -> Runner:
     options = session_options(threads)
     options.log_severity_level = 4  # what goes wrong is raised
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base but this
         raise ModelError(
-            f"{path} cannot be loaded by onnxruntime: {error}. Export the student again."
+            f"{owner} cannot be loaded by onnxruntime: {error}. Export the student again."
         ) from error
     run, name = session.run, session.get_inputs()[0].name
 
@@ -68,7 +98,7 @@ def open_module(deployed: Deployed) -> Runner:
     return _runner(deployed)
 
 
-def _runner(module: torch.nn.Module) -> Runner:
+def _runner(module: nn.Module) -> Runner:
     def answer(raw: NDArray[Any]) -> NDArray[np.float32]:
         with torch.no_grad():
             logits: NDArray[np.float32] = module(torch.from_numpy(raw)).numpy()

@@ -4,6 +4,9 @@ from limbeck.models.architecture import Architecture as Architecture
 from limbeck.models.architecture import Network as Network
 from limbeck.models.config import AnyModel as AnyModel
 from limbeck.models.config import kinds as kinds
+from limbeck.models.folding import Folded as Folded
+from limbeck.models.folding import foldable as foldable
+from limbeck.models.folding import folded as folded
 from limbeck.models.inspection import check_answers as check_answers
 from limbeck.models.inspection import count_parameters as count_parameters
 from limbeck.models.inspection import state_digest as state_digest

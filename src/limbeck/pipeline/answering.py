@@ -9,17 +9,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from limbeck.data import Stream
+from limbeck.export import onnx_engine
 from limbeck.files import read_json
 from limbeck.methods import Method
-from limbeck.pipeline.arms import TEACHER, Arm, Job, arm_of, assistant_job
+from limbeck.pipeline.arms import TEACHER, Arm, Job, arm_of, assistant_job, fold_jobs
 from limbeck.pipeline.context import Context
-from limbeck.recipe import Execution, Training
+from limbeck.recipe import Asking, Training
 from limbeck.recipe.keeping import kind_of
 from limbeck.taps import layers, places
 from limbeck.taps.places import shape_at
-from limbeck.teachers import LiveTeacher, StoredTeacher
+from limbeck.teachers import LiveTeacher, OutOfFold, StoredTeacher
 from limbeck.teachers.store import Features, Keep
 from limbeck.training import TrainState, executing, start
+from limbeck.training.asking import form_of
 from limbeck.types import Teacher
 
 _TRACED_ROWS: Final = 2
@@ -35,9 +37,9 @@ def teacher_for(context: Context, arm: Arm, method: Method) -> Teacher | None:
         return None
     if asked_live(context, method):
         facts = read_json(context.folder.targets(arm.answerer))
-        execution = Execution.model_validate(facts["execution"])
-        planned = execution.model_copy(update={"threads": context.plan.student.threads})
-        return live(context, planned, arm.answerer)
+        asking = Asking.model_validate(facts["execution"])
+        planned = asking.model_copy(update={"threads": context.plan.student.threads})
+        return live(context, inside(planned) if method.reads.inside else planned, arm.answerer)
     stored = context.stored_teacher(arm.answerer)
     if not method.reads.inside:
         return stored
@@ -69,16 +71,37 @@ def kept(context: Context, module: nn.Module, answerer: str = TEACHER) -> Keep:
     return Keep(answers=kind_of(recipe.keep), taps=tuple(taps))
 
 
-def live(context: Context, execution: Execution, answerer: str = TEACHER) -> LiveTeacher:
-    """The teacher or an assistant itself, computed as an execution says."""
-    layout = torch.channels_last if execution.layout == "channels_last" else torch.contiguous_format
+def inside(asking: Asking) -> Asking:
+    """The same for a model that is read inside: as it is, in torch, in fp32 where bf16 alone was not close enough."""
+    precision = "fp32" if asking.doubt_margin else asking.precision
+    changes = {"folded": False, "engine": "torch", "doubt_margin": 0.0, "precision": precision}
+    return asking.model_copy(update=changes)
+
+
+def live(context: Context, asking: Asking, answerer: str = TEACHER) -> Teacher:
+    """The teacher or an assistant itself, computed as the plan says; with folds, the teacher of each fold.
+
+    Raises:
+        ExportError: If the plan names an engine for which it cannot be exported.
+    """
+    jobs = fold_jobs(context.recipe) if answerer == TEACHER else []
+    if jobs:
+        return OutOfFold(
+            [_live(context, asking, student_of(context, job).to(context.device)) for job in jobs]
+        )
+    return _live(context, asking, answering_module(context, answerer))
+
+
+def _live(context: Context, asking: Asking, module: nn.Module) -> LiveTeacher:
+    layout = torch.channels_last if asking.layout == "channels_last" else torch.contiguous_format
     return LiveTeacher(
-        answering_module(context, answerer),
+        module,
         classes=len(context.classes),
         shape=context.shape,
         layout=layout,
-        execution=lambda: executing(execution, device=context.device),
-        compiled=execution.compile,
+        execution=lambda: executing(asking, device=context.device),
+        form=form_of(module, asking, context.shape, engine=onnx_engine),
+        compiled=asking.compile,
     )
 
 

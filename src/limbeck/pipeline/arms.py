@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from limbeck.data import Augmentation
@@ -31,6 +31,13 @@ class Arm:
     choices: tuple[Choice, ...]
     answerer: str = TEACHER
     """Who answers where its method asks: the teacher, or one of the assistants."""
+    fold: int | None = None
+    """Of a teacher that answers for one fold of the samples: which, from 0. It is not trained on them."""
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it is the teacher's model that is trained, on all samples or without a fold of them."""
+        return self.name == TEACHER or self.fold is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,18 @@ def teacher_arm(recipe: Recipe) -> Arm:
     teacher = recipe.teacher
     training = _labelled_only(teacher.training)
     return Arm(TEACHER, teacher.model, CE(), training, "all", teacher.augmentation, (Choice(),))
+
+
+def fold_arms(recipe: Recipe) -> tuple[Arm, ...]:
+    """The teachers that each answer for one fold, trained as the teacher is, without that fold."""
+    teacher = teacher_arm(recipe)
+    folds = range(recipe.teacher.folds or 0)
+    return tuple(replace(teacher, name=f"{TEACHER}-fold-{fold + 1}", fold=fold) for fold in folds)
+
+
+def fold_jobs(recipe: Recipe) -> list[Job]:
+    """The one training of each fold's teacher."""
+    return [Job(arm.name, 0, 0) for arm in fold_arms(recipe)]
 
 
 def assistant_arms(recipe: Recipe) -> tuple[Arm, ...]:
@@ -101,7 +120,8 @@ def arm_of(recipe: Recipe, job: Job) -> Arm:
     """The arm that a job trains."""
     if job.arm == TEACHER:
         return teacher_arm(recipe)
-    arms = {arm.name: arm for arm in assistant_arms(recipe)} | student_arms(recipe)
+    others = (*fold_arms(recipe), *assistant_arms(recipe))
+    arms = {arm.name: arm for arm in others} | student_arms(recipe)
     if job.arm not in arms:
         raise RunError(f"The run trains no {job.arm!r}; it trains {', '.join(arms)}.")
     return arms[job.arm]

@@ -19,7 +19,7 @@ from limbeck.methods.pairs import PairedMethod
 from limbeck.methods.wrapping import leaves
 from limbeck.models import check_answers, count_parameters
 from limbeck.pipeline.answering import asked_live, kept
-from limbeck.pipeline.arms import TEACHER, Arm, assistant_arms, student_arms, teacher_arm
+from limbeck.pipeline.arms import TEACHER, Arm, assistant_arms, fold_jobs, student_arms, teacher_arm
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
 from limbeck.pipeline.predict import logits_of
@@ -205,10 +205,10 @@ def _cost(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Findin
     minutes = runs * step * context.recipe.training.steps / max(1, cores()) / 60
     for arm in between:  # one after another, each with the threads of a student
         minutes += _step_seconds(context, arm, answering[arm.answerer]) * arm.training.steps / 60
-    trained = given_teacher(context) is None
+    trained = 0 if given_teacher(context) is not None else 1 + len(fold_jobs(context.recipe))
     if trained:
         arm = teacher_arm(context.recipe)
-        minutes += _step_seconds(context, arm, None) * arm.training.steps / max(1, cores()) / 60
+        minutes += trained * _step_seconds(context, arm, None) * arm.training.steps / max(1, cores()) / 60
     train = context.splits.train
     keep = kept(context, context.teacher_factory())
     record = keep.layout(len(train.classes)).itemsize * (context.views or 1) + _ID_BYTES

@@ -22,7 +22,7 @@ from limbeck.pipeline.objects import Objects, factory, identity
 from limbeck.recipe import Execution, Plan, Recipe, Training
 from limbeck.recipe import load as load_recipe
 from limbeck.taps import refuse_uncompilable
-from limbeck.teachers import StoredTeacher
+from limbeck.teachers import StoredTeacher, outside_fold
 from limbeck.teachers.store import Store
 from limbeck.threads import refuse_dynamic_threads
 from limbeck.training.terms import TeacherView
@@ -118,7 +118,7 @@ class Context:
 
     def execution(self, arm: Arm) -> Execution:
         """How an arm is computed."""
-        return self.plan.teacher if arm.name == TEACHER else self.plan.student
+        return self.plan.teacher if arm.teaches else self.plan.student
 
     @property
     def teacher_view(self) -> TeacherView:
@@ -133,7 +133,7 @@ class Context:
 
     def factory(self, arm: Arm) -> Callable[[], nn.Module]:
         """Builds what an arm trains."""
-        if arm.name == TEACHER:
+        if arm.teaches:
             return self.teacher_factory
         if self.objects.student is not None and isinstance(arm.model, ObjectModel):
             return factory(self.objects.student)
@@ -147,15 +147,18 @@ class Context:
 
     def identity(self, arm: Arm) -> str:
         """What an arm's model is before training: a function of the user's may change though its name does not."""
-        key = f"{arm.name == TEACHER} {arm.model.model_dump_json()}"
+        key = f"{arm.teaches} {arm.model.model_dump_json()}"
         if key not in self._identities:
             self._identities[key] = identity(self.factory(arm), self.shape)
         return self._identities[key]
 
     def stream(self, arm: Arm, training: Training, *, seed: int, augmentation: Augmentation | None) -> Stream:
         """The batches of one training."""
+        source, folds = self.splits.train, self.recipe.teacher.folds
+        if arm.fold is not None and folds is not None:
+            source = source.subset(outside_fold(source, arm.fold, folds))
         return Stream(
-            self.splits.train,
+            source,
             self.preprocessing,
             batch_examples=training.batch_examples,
             seed=seed,
@@ -196,7 +199,7 @@ class Context:
             view,
             seen,
             teacher.model_dump(mode="json", include={"keep", "keep_taps"}),
-            plan.label.model_dump(),
+            [each.model_dump() for each in (plan.label, *plan.label_next)],
             plan.label_batch_examples,
         ]
 

@@ -84,6 +84,7 @@ def settings_of(context: Context, job: Job) -> dict[str, Any]:
         "training": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
         "augmentation": augmentation.model_dump(mode="json") if augmentation else None,
         "labels": arm.labels,
+        "fold": None if arm.fold is None else [arm.fold, context.recipe.teacher.folds],
         "seed": job.seed,
         "execution": context.execution(arm).model_dump(mode="json"),
         "data": context.data_digest,

@@ -9,8 +9,10 @@ from typing import Any, Final
 import torch
 
 from limbeck.evaluation import hardware
+from limbeck.export import onnx_engine
 from limbeck.files import cache_home, read_json, write_json
 from limbeck.pipeline.arms import student_arms, teacher_arm
+from limbeck.pipeline.choosing import described as way
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
 from limbeck.recipe import Execution, Plan
@@ -47,7 +49,7 @@ def described(plan: Plan) -> str:
     side = f"{plan.workers} trainings side by side" if plan.workers > 1 else "one training at a time"
     return (
         f"students {_computed(plan.student)}, {side}; teacher {_computed(plan.teacher)}; answers "
-        f"{_computed(plan.label)}, {plan.label_batch_examples} at once"
+        f"{way(plan.label)}, {plan.label_batch_examples} at once"
     )
 
 
@@ -82,6 +84,8 @@ def _measured(context: Context) -> dict[str, Any]:
         teacher_batch_examples=context.recipe.teacher.training.batch_examples,
         cores=cores(),
         device=context.device,
+        asked_examples=_questions(context),
+        engine=onnx_engine,
     )
     timings = [{**asdict(timing), "execution": timing.execution.model_dump()} for timing in measured.timings]
     return {
@@ -91,6 +95,11 @@ def _measured(context: Context) -> dict[str, Any]:
         "seconds": measured.seconds,
         "hardware": hardware(),
     }
+
+
+def _questions(context: Context) -> int:
+    """What the teacher is asked about in all, where its answers are stored."""
+    return len(context.splits.train) * (context.views or 1)
 
 
 def work(context: Context) -> dict[str, Any]:
@@ -108,4 +117,5 @@ def work(context: Context) -> dict[str, Any]:
         "batches": [context.recipe.training.batch_examples, context.recipe.teacher.training.batch_examples],
         "device": str(context.device),
         "cores": cores(),
+        "asked": _questions(context),
     }

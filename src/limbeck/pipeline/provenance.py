@@ -39,6 +39,7 @@ def provenance(context: Context) -> dict[str, Any]:
         },
         "teacher": read_json(context.folder.path / "targets.json").get("teacher"),
         "targets": context.targets_digest(TEACHER),
+        "asked": read_json(context.folder.path / "targets.json").get("check"),
         **_assistants(context),
         "seeds": list(context.recipe.seeds),
         "plan": context.plan.model_dump(mode="json"),

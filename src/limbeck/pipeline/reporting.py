@@ -24,6 +24,7 @@ from limbeck.pipeline.provenance import provenance
 from limbeck.pipeline.students import arm_names, trained
 from limbeck.pipeline.wording import summary, verdict_line
 from limbeck.reports import (
+    Asked,
     Control,
     Estimate,
     ExportResult,
@@ -128,7 +129,19 @@ def _teacher(context: Context, answers: Answers) -> TeacherResult:
         digest=targets["teacher"],
         labels=facts["labels"],
         view=view if isinstance(view, str) else f"{view.views} fixed views",
+        asked=_asked(context, targets),
         warnings=facts["warnings"],
+    )
+
+
+def _asked(context: Context, targets: dict[str, Any]) -> Asked:
+    check = targets["check"]
+    return Asked(
+        way=check["asked"],
+        batch_examples=context.plan.label_batch_examples,
+        folds=context.recipe.teacher.folds or 0,
+        refused=[refused["asked"] for refused in targets["refused"]],
+        **{name: check[name] for name in ("samples", "agreement", "kl_nats")},
     )
 
 

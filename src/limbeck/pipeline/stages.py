@@ -27,7 +27,7 @@ from limbeck.pipeline.planning import make_plan
 from limbeck.pipeline.planning import work as planned_work
 from limbeck.pipeline.reporting import report
 from limbeck.pipeline.students import arm_names, jobs_of, open_jobs, ship, train_students, trained
-from limbeck.pipeline.teacher import prepare_teacher, teacher_identity
+from limbeck.pipeline.teacher import folds_trained, prepare_teacher, teacher_identity
 from limbeck.types import digest
 
 
@@ -104,6 +104,10 @@ def _all_trained(context: Context) -> bool:
     return assistants_trained(context) and not open_jobs(context, list(student_arms(context.recipe).values()))
 
 
+def _taught(context: Context) -> bool:
+    return folds_trained(context) and _files("teacher.json", "teacher/model.safetensors")(context)
+
+
 def _answered(context: Context) -> bool:
     """Whether the teacher's answers are still there, or nobody needs them any more."""
     return _files("targets.json")(context) and (targets_whole(context) or _all_trained(context))
@@ -124,10 +128,8 @@ def _shipped(context: Context) -> bool:
 STAGES = (
     Stage("check", 1, _recipe, check, _files("check.json")),
     Stage("plan", 1, planned_work, make_plan, _files("plan.json")),
-    Stage(
-        "teacher", 1, teacher_identity, prepare_teacher, _files("teacher.json", "teacher/model.safetensors")
-    ),
-    Stage("label", 1, _label, label, _answered),
+    Stage("teacher", 1, teacher_identity, prepare_teacher, _taught),
+    Stage("label", 2, _label, label, _answered),
     Stage(
         "assistants",
         1,

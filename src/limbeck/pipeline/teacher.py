@@ -10,7 +10,7 @@ from torch import nn
 from limbeck.files import write_json
 from limbeck.models import check_answers, load_weights, save_student
 from limbeck.pipeline.answering import student_of
-from limbeck.pipeline.arms import TEACHER, Job
+from limbeck.pipeline.arms import TEACHER, Job, fold_jobs
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
 from limbeck.pipeline.fit import fit, fit_key, logged, result_of
@@ -32,6 +32,8 @@ def prepare_teacher(context: Context) -> Iterator[Event]:
     if module is None:
         yield from logged(context, fit(context, str(TEACHER_JOB)))
         module = student_of(context, TEACHER_JOB)
+        for job in fold_jobs(context.recipe):
+            yield from logged(context, fit(context, str(job)))
     else:
         check_answers(module.eval(), context.shape, len(context.classes), owner="the teacher")
     model = context.recipe.teacher.model
@@ -46,8 +48,10 @@ def prepare_teacher(context: Context) -> Iterator[Event]:
     )
     weakness = weak(context, accuracy)
     result = result_of(context, TEACHER_JOB)
+    folds = [found.validation for job in fold_jobs(context.recipe) if (found := result_of(context, job))]
     facts = {
         "validation": accuracy,
+        "folds": folds,
         "trained": result is not None,
         "labels": labels_of(context) if result is not None else 0,
         "seconds": result.seconds if result is not None else 0.0,
@@ -75,7 +79,13 @@ def teacher_identity(context: Context) -> dict[str, Any]:
     module = given_teacher(context)
     if module is not None:
         return {"module": identity(lambda: module, context.shape), "data": context.data_digest}
-    return {"fit": fit_key(context, TEACHER_JOB)}
+    folds = [fit_key(context, job) for job in fold_jobs(context.recipe)]
+    return {"fit": fit_key(context, TEACHER_JOB), **({"folds": folds} if folds else {})}
+
+
+def folds_trained(context: Context) -> bool:
+    """Whether every fold has its teacher."""
+    return all(result_of(context, job) is not None for job in fold_jobs(context.recipe))
 
 
 def labels_of(context: Context) -> int:

@@ -6,6 +6,7 @@ from limbeck.recipe.keeping import Taps as Taps
 from limbeck.recipe.loading import dump as dump
 from limbeck.recipe.loading import json_schema as json_schema
 from limbeck.recipe.loading import load as load
+from limbeck.recipe.plan import Asking as Asking
 from limbeck.recipe.plan import Execution as Execution
 from limbeck.recipe.plan import Plan as Plan
 from limbeck.recipe.presets import PRESETS as PRESETS

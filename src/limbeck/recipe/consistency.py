@@ -107,11 +107,35 @@ def _all_labelled(data: AnyData) -> bool:
 def _teacher(recipe: Recipe) -> Iterator[Conflict]:
     teacher = recipe.teacher
     yield from _distils(("method",), recipe.method)
+    yield from _folds(recipe)
     if teacher.pretrained and not isinstance(teacher.model, (PythonModel, ObjectModel)):
         yield (
             ("teacher", "pretrained"),
             f"must be false for a model of kind {teacher.model.kind!r}, which starts untrained; "
             "give its weights instead",
+        )
+
+
+def _folds(recipe: Recipe) -> Iterator[Conflict]:
+    folds = recipe.teacher.folds
+    if folds is None:
+        return
+    path = ("teacher", "folds")
+    if recipe.teacher.given or isinstance(recipe.teacher.model, ObjectModel):
+        yield (
+            path,
+            f"must be null where the teacher comes trained, got {folds}: nothing is trained without a fold",
+        )
+    if recipe.teacher.keep_taps is not None:
+        yield (
+            path,
+            f"must be null where layers are stored (teacher.keep_taps), got {folds}: each fold has others",
+        )
+    methods = [recipe.method, *(assistant.method for assistant in recipe.assistants if assistant.method)]
+    if any(method.reads.inside for method in methods):
+        yield (
+            path,
+            f"must be null where a method reads inside the teacher, got {folds}: each fold has another teacher",
         )
 
 

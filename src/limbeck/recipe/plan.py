@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
 from limbeck.types import Frozen
 
 Precision = Literal["fp32", "bf16"]
 Layout = Literal["contiguous", "channels_last"]
 Matmul = Literal["highest", "medium"]
+Engine = Literal["torch", "onnxruntime"]
 
 
 class Execution(Frozen):
@@ -34,14 +35,45 @@ class Execution(Frozen):
     compiler. Never chosen by the measurement."""
 
 
+class Asking(Execution):
+    """How a model that only answers is computed: without gradients more can be done than in training."""
+
+    folded: bool = False
+    """Batch normalisation is multiplied into the layer before it, where no inner layer is read."""
+
+    engine: Engine = "torch"
+    """``onnxruntime`` computes the exported graph on the processor, where no inner layer is read."""
+
+    doubt_margin: NonNegativeFloat = 0.0
+    """Where the two largest logits are closer than this, the model is asked again in plain fp32: rounding could have
+    put the wrong class first."""
+
+    @model_validator(mode="after")
+    def _computable(self) -> Asking:
+        if self.engine == "onnxruntime" and (self.precision != "fp32" or self.folded):
+            raise ValueError(
+                "engine 'onnxruntime' computes in fp32 and folds by itself; set precision: fp32 and folded: false, "
+                "or engine: torch"
+            )
+        if self.compile and (self.engine != "torch" or self.folded or self.doubt_margin):
+            raise ValueError(
+                "compile: true compiles the model as it is; set folded: false, doubt_margin: 0 and engine: torch"
+            )
+        return self
+
+
 class Plan(Frozen):
     """What was chosen for each kind of work, so that the same plan gives the same bits."""
 
     teacher: Execution = Execution()
     """Training the teacher."""
 
-    label: Execution = Execution()
+    label: Asking = Asking()
     """Asking the teacher."""
+
+    label_next: tuple[Asking, ...] = ()
+    """What is tried in turn where the answers of ``label`` are not close enough to those of unfolded fp32 in torch,
+    which comes last of all."""
 
     label_batch_examples: PositiveInt = 128
     """Examples the teacher is asked about at once."""

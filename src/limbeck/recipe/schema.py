@@ -99,6 +99,10 @@ class TeacherRecipe(Frozen):
             return value
         return {"keep" if name == "dtype" else name: held for name, held in value.items()}
 
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    """Answers out of fold, for a teacher that is trained on the very samples it is asked about: so many more teachers
+    are trained, each without one fold of the samples, and answer for that fold; null: the teacher itself answers."""
+
     @property
     def given(self) -> bool:
         """Whether it is used as it comes, without training."""

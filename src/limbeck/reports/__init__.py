@@ -6,6 +6,7 @@ from limbeck.reports.page import write_page as write_page
 from limbeck.reports.record import report_schema as report_schema
 from limbeck.reports.record import write_report as write_report
 from limbeck.reports.schema import SCHEMA as SCHEMA
+from limbeck.reports.schema import Asked as Asked
 from limbeck.reports.schema import AssistantResult as AssistantResult
 from limbeck.reports.schema import Bin as Bin
 from limbeck.reports.schema import ClassResult as ClassResult

@@ -62,6 +62,23 @@ class ModelResult(Frozen):
     """Every tuning choice and what it reached on validation data."""
 
 
+class Asked(Frozen):
+    """How the teacher answered for the training samples, checked on some of them against plain fp32 in torch."""
+
+    way: str
+    """Engine, number format, folding, layout and threads."""
+    batch_examples: int
+    folds: int
+    """Of how many folds each was answered for by a teacher that was not trained on it; 0: by the teacher itself."""
+    samples: int
+    """How many the check looked at."""
+    agreement: float
+    """Share of them with the same largest class."""
+    kl_nats: float
+    refused: list[str] = Field(default_factory=list)
+    """Faster ways whose answers were not close enough."""
+
+
 class TeacherResult(Frozen):
     """The teacher as this pipeline measured it."""
 
@@ -76,6 +93,8 @@ class TeacherResult(Frozen):
     """Training labels it saw; 0 where it came trained."""
     view: str
     """What it was asked about: ``clean`` or ``K fixed views``."""
+    asked: Asked | None = None
+    """How its answers were computed, and how close they are to plain fp32; null in older reports."""
     warnings: list[str] = Field(default_factory=list)
 
 

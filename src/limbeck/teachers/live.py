@@ -40,6 +40,8 @@ class LiveTeacher:
         version: What its owner calls this state of it; part of the digest.
         execution: Makes the block in which it is asked (autocast, threads); by default nothing changes.
         layout: Memory format of its weights and of inputs with four dimensions.
+        form: The same model in a faster form (folded, exported), which answers in its place where no tap is read.
+            That it answers alike is for its owner to check; weights, offer and digest stay those of the model.
         copy: Answer from a copy of the module, which nobody else can train. ``False``, for one too large to
             hold twice: it is the caller's module that is put in eval mode, and must not be trained meanwhile.
         compiled: Answer through ``torch.compile``, as a module that is compiled already does.
@@ -59,13 +61,14 @@ class LiveTeacher:
         version: str = "",
         execution: Execution = nullcontext,
         layout: torch.memory_format = torch.contiguous_format,
+        form: Ask | None = None,
         copy: bool = True,
         compiled: bool = False,
         sequences: bool = False,
     ) -> None:
         if isinstance(model, nn.Module):
             compiled, model = compiled or is_compiled(model), unwrapped(model)
-        self.name = _name(model)
+        self.name, self._form = _name(model), form
         if not isinstance(model, nn.Module) and not version:
             raise TeacherError(
                 f"The teacher {self.name} is a callable whose weights Limbeck cannot see, and it names "
@@ -123,7 +126,7 @@ class LiveTeacher:
         if self._compile and isinstance(self._model, nn.Module) and self._compiled is None:
             self._compiled = Compiled(self._model, self._offer.taps)
         with self._execution():
-            return self._ask(inputs, self._compiled)
+            return self._ask(inputs, self._compiled, None if self._offer.taps else self._form)
 
     def _tapping(self, taps: Sequence[str]) -> LiveTeacher:
         """The same teacher with other taps; the module is shared."""
@@ -132,13 +135,15 @@ class LiveTeacher:
         other._compiled = None  # what is compiled reads the taps it was compiled with
         return other
 
-    def _ask(self, inputs: Tensor, compiled: Compiled | None = None) -> Outputs:
+    def _ask(self, inputs: Tensor, compiled: Compiled | None = None, form: Ask | None = None) -> Outputs:
         features: dict[str, Tensor] = {}
         answer: object
         with torch.no_grad():
             if isinstance(self._model, nn.Module):
                 self._model.eval()  # whoever else holds it may have put it back in training mode
-            if compiled is not None:
+            if form is not None:
+                answer = form(inputs)
+            elif compiled is not None:
                 answer, features = compiled(inputs)
             elif isinstance(self._model, nn.Module):
                 with tap(self._model, self._offer.taps) as features:

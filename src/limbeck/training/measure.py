@@ -11,10 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from limbeck.recipe.plan import Execution, Layout, Matmul, Plan, Precision
+from limbeck.recipe.plan import Asking, Execution, Layout, Matmul, Plan, Precision
 from limbeck.recipe.training import SGD
 from limbeck.threads import refuse_dynamic_threads
 from limbeck.training import optimizer as optimizers
+from limbeck.training.asking import EngineSource, Question, Questions
 from limbeck.training.precision import arithmetic, autocast, laid_out
 from limbeck.training.products import ProductErrors, product_errors
 from limbeck.training.randomness import drawing
@@ -28,7 +29,6 @@ _FORMATS: tuple[tuple[Precision, Layout, Matmul], ...] = (
     ("fp32", "channels_last", "medium"),
     ("bf16", "channels_last", "highest"),
 )
-_ASKED_EXAMPLES = (128, 256, 512)
 _BUDGET = {"teacher": 0.45, "label": 0.2, "student": 0.35}
 _ROUNDS = 7
 _HOPELESS = 1.5
@@ -97,6 +97,8 @@ def measure_plan(
     teacher_batch_examples: int | None = None,
     device: torch.device | str = "cpu",
     budget_seconds: float = 8.0,
+    asked_examples: int = 0,
+    engine: EngineSource | None = None,
 ) -> Measured:
     """Try formats, layouts, matrix products, threads and batch sizes on random data, in turn, and take the fastest.
 
@@ -113,6 +115,9 @@ def measure_plan(
         teacher_batch_examples: The batch that the teacher trains on; the student's by default.
         device: Where the models run.
         budget_seconds: Seconds to spend, roughly; every choice is tried at least once.
+        asked_examples: About how many examples the teacher will be asked in all; where that takes minutes, exporting
+            it to another engine is tried too.
+        engine: Makes a model's answers from onnxruntime; none: torch alone is tried.
 
     Returns:
         The plan and the measured times, for the record.
@@ -131,8 +136,9 @@ def measure_plan(
             teacher = _trained(problem, teacher_factory, teacher_batch_examples or batch_examples, choices)
             timings += _timed("teacher", teacher, budget_seconds * _BUDGET["teacher"], problem.device)
             most = [choice for choice in choices if choice.threads == max(counts)]
-            asked = _asked(problem, teacher_factory, most)
-            timings += _timed("label", asked, budget_seconds * _BUDGET["label"], problem.device)
+            questions = Questions(teacher_factory().to(problem.device).eval(), problem.shape, engine=engine)
+            budget = budget_seconds * _BUDGET["label"]
+            timings += _asked(problem, questions, most, budget, asked_examples)
     plan = _chosen(timings, max(counts))
     return Measured(plan, products, tuple(timings), time.perf_counter() - began)
 
@@ -183,26 +189,31 @@ def _training_step(
     return step
 
 
-def _asked(problem: _Problem, build: ModelSource, choices: Sequence[Execution]) -> list[_Trial]:
-    trials = []
-    for execution in choices:
-        model = laid_out(build().to(problem.device).eval(), execution)
-        for examples in _ASKED_EXAMPLES:
-            inputs = laid_out(problem.inputs(examples), execution)
-            trials.append(
-                _Trial(execution, examples, _question(model, inputs, execution, problem.device), [])
-            )
-    return trials
+def _asked(
+    problem: _Problem,
+    questions: Questions,
+    choices: Sequence[Execution],
+    budget_seconds: float,
+    asked_examples: int,
+) -> list[Timing]:
+    """The ways of asking side by side, and then the fastest of them with other batches."""
+    ways = [_asking(each) for each in questions.ways(choices)]
+    _seconds(ways[0], problem.device)
+    plainest = _seconds(ways[0], problem.device) / ways[0].batch_examples
+    other = questions.other_engine(choices[0].threads, all_seconds=plainest * asked_examples)
+    ways += [_asking(each) for each in other]
+    timings = _timed("label", ways, budget_seconds / 2, problem.device)
+    best = _fastest(timings)
+    sizes = questions.sizes(
+        Asking.model_validate(best.execution),
+        example_seconds=best.example_seconds,
+        most_seconds=budget_seconds / 4,
+    )
+    return timings + _timed("label", [_asking(each) for each in sizes], budget_seconds / 2, problem.device)
 
 
-def _question(
-    model: nn.Module, inputs: Tensor, execution: Execution, device: torch.device
-) -> Callable[[], object]:
-    def step() -> None:
-        with torch.no_grad(), autocast(execution, device=device):
-            model(inputs)
-
-    return step
+def _asking(question: Question) -> _Trial:
+    return _Trial(question.asking, question.examples, question.step, [])
 
 
 def _timed(work: Work, trials: list[_Trial], budget_seconds: float, device: torch.device) -> list[Timing]:
@@ -260,9 +271,19 @@ def _chosen(timings: list[Timing], cores: int) -> Plan:
         update={
             "teacher": _fastest(of["teacher"]).execution,
             "label": label.execution,
+            "label_next": _next(of["label"], label.execution),
             "label_batch_examples": label.batch_examples,
         }
     )
+
+
+def _next(timings: list[Timing], chosen: Execution) -> tuple[Asking, ...]:
+    """The other ways of asking that are clearly faster than the plainest, the fastest first."""
+    plainest, *others = timings
+    worth = [each for each in others if each.example_seconds <= _WORTH_IT * plainest.example_seconds]
+    ranked = sorted(worth, key=lambda timing: timing.example_seconds)
+    known = dict.fromkeys(Asking.model_validate(each.execution) for each in ranked)
+    return tuple(each for each in known if each not in (chosen, plainest.execution))
 
 
 def _fastest(timings: list[Timing]) -> Timing:

@@ -18,6 +18,7 @@ def test_every_part_changes_the_folders_name(key, two_views):
         "view": two_views,
         "keep": Keep(),
         "classes": 4,
+        "folds": 2,
         "execution": "x",
     }
     assert set(changes) == set(StoreKey.model_fields)

@@ -57,6 +57,9 @@ class StoreKey(Frozen):
     classes: NonNegativeInt
     """Numbers that the teacher gives an example: logits, values, or the width of an embedding; 0 for text."""
 
+    folds: NonNegativeInt = 0
+    """Of how many folds each is answered for by a teacher that was not trained on it; 0: one teacher for all."""
+
     execution: str = ""
     """How the teacher is computed: a digest of the plan's part, or nothing if the last bits may differ."""
 
@@ -78,6 +81,7 @@ _CURES: Final = {
     "view": "the teacher saw other augmentations",
     "keep": "something else is kept of the answers",
     "classes": "the teacher answers for other classes",
+    "folds": "other teachers answer for the samples",
     "execution": "the teacher was computed in another number format, layout, batch size or thread count",
 }
 
@@ -117,6 +121,7 @@ def store_key(
         view=view,
         keep=keep_of(keep),
         classes=teacher.offer.classes,
+        folds=teacher.offer.folds,
         execution=execution,
     )
 

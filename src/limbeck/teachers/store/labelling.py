@@ -23,6 +23,7 @@ from limbeck.data.source import Source
 from limbeck.data.views import augment
 from limbeck.errors import DiskError, StoreError
 from limbeck.files import disk_errors
+from limbeck.teachers.asking import asked as all_asked
 from limbeck.teachers.live import Execution
 from limbeck.teachers.store.encoding import accepted, encoded, tapping, views_of
 from limbeck.teachers.store.format import Manifest, StoreFolder, id_bytes, targets_home
@@ -34,6 +35,7 @@ from limbeck.types import ABSENT, Batch, Outputs, Teacher
 from limbeck.version import VERSION
 
 _SHARD_RECORDS: Final = 8192
+_ROUNDS_KEPT: Final = 4
 _POLL_SECONDS: Final = 1.0
 
 
@@ -127,6 +129,8 @@ def label(
     if _whole(path, key):
         yield Progress(len(source), len(source), 0)
         return
+    if teacher.offer.in_flight > 1:  # each answer is dear: fewer of them wait to be kept
+        shard_records = min(shard_records, _ROUNDS_KEPT * teacher.offer.in_flight * batch_examples)
     order = torch.argsort(source.ids)
     ids = source.ids[order].numpy()
     manifest = _manifest(key, teacher, source, ids, max(shard_records // batch_examples, 1) * batch_examples)
@@ -157,9 +161,10 @@ def _fill(
     for number in numbers:
         kept, errors = [], []
         records = folder.records(number)
-        for block in blocks(records, batch_examples):
-            rows = order[block.start : block.stop]
-            part, error = encoded(questions.key, questions.answers(rows), questions.source.ids[rows])
+        asked_about = [order[block.start : block.stop] for block in blocks(records, batch_examples)]
+        answering = all_asked(asked_about, questions.answers, in_flight=questions.teacher.offer.in_flight)
+        for rows, answers in zip(asked_about, answering, strict=True):
+            part, error = encoded(questions.key, answers, questions.source.ids[rows])
             kept.append(part)
             errors.append(error)
             asked += len(rows)
