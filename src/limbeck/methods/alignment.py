@@ -24,8 +24,8 @@ class Alignment(Coupled):
         layer is wide or with ``debiased``.
 
     Costs:
-        Products between the samples of a batch; no parameters. The teacher must run, because inner
-        layers are not stored.
+        Products between the samples of a batch; no parameters. The teacher runs along,
+        unless its layers are stored (``teacher.keep_taps``).
 
     References:
         Kornblith, Norouzi, Lee & Hinton, `Similarity of Neural Network Representations Revisited

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from limbeck.data import augment
 from limbeck.errors import StoreError, TeacherError
-from limbeck.methods import Hint
+from limbeck.methods import AttentionTransfer, Hint
 from limbeck.methods.pairs import Pair
 from limbeck.teachers import Ensemble, StoredTeacher
 from limbeck.teachers.store import (
@@ -30,6 +31,7 @@ from limbeck.teachers.store import (
     store_key,
     verify,
 )
+from limbeck.training import distilling
 from limbeck.training.terms import needed
 from limbeck.types import ABSENT, CLEAN, Batch, Few, Offer, Outputs
 
@@ -216,3 +218,26 @@ def test_texts_are_kept_found_by_id_and_verified(pool: Any, preprocessing: Any, 
     other = verify(store, Writing("word"), pool, preprocessing)
     assert not other.passed
     assert other.agreement is None
+
+
+def test_a_loss_on_stored_layers_is_the_live_one_to_the_bit(
+    teacher: Any, pool: Any, preprocessing: Any, fill: Any, model: Any
+) -> None:
+    stored = StoredTeacher(
+        fill(store_key(teacher, pool, preprocessing, keep=Keep(taps=TAPS[:1]))), module=model
+    )
+    torch.manual_seed(3)
+    student = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Tanh(), nn.Flatten(), nn.Linear(144, 3))
+    batch = asked(pool, preprocessing, torch.argsort(pool.ids)[:4])
+    method = AttentionTransfer(pairs=(Pair(student="2", teacher="2"),))
+    losses = []
+    for answering in (teacher.teacher, stored):
+        with distilling(student, answering, method) as d:
+            losses.append(d.loss(batch))
+    assert torch.equal(*losses)
+    other = AttentionTransfer(pairs=(Pair(student="2", teacher="1"),))
+    with (
+        distilling(student, stored, other) as d,
+        pytest.raises(TeacherError, match="holds 2 beside the answers"),
+    ):
+        d.loss(batch)
