@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 
@@ -89,6 +90,7 @@ def test_a_compiled_run_ships_a_student_as_any_other(
     limbeck: Any, quick: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # what is traced is no tensor to it
     settings = ("controls=[no-teacher]", "export.formats=[onnx]", "evaluation.robustness=false")
     words = [word for line in (*settings, "plan.student.compile=true") for word in ("--set", line)]
     done = limbeck("run", str(quick.recipe), "--out", str(tmp_path / "run"), *words)
