@@ -25,6 +25,7 @@ _RECIPE_GROUPS = (
         (
             "TeacherRecipe",
             "Views",
+            "Epochs",
             "DenseAnswers",
             "TopKAnswers",
             "TopKSampledAnswers",

@@ -72,7 +72,7 @@ NAMES = {
     """,
     "limbeck.pipeline": "",
     "limbeck.recipe": """
-        AdamW Asking Assistant Choice Control Cosine Evaluation Execution Exports Gate OneCycle PRESETS Plan
+        AdamW Asking Assistant Choice Control Cosine Epochs Evaluation Execution Exports Gate OneCycle PRESETS Plan
         Recipe SGD StudentRecipe Taps TeacherRecipe Training Views dump json_schema load preset
     """,
     "limbeck.reports": """
@@ -90,8 +90,8 @@ NAMES = {
     """,
     "limbeck.teachers.store": """
         DenseAnswers Embeddings Features FixedViews Keep KeptError Progress SampledAnswers Store
-        StoreKey Summary Text TopKAnswers TopKSampledAnswers Values Verification differences inspect
-        label list_stores open_store remove store_key verify
+        StoreKey Summary Text TopKAnswers TopKSampledAnswers Values Verification differences inspect label
+        list_stores open_store pull push remote_names remove store_key verify
     """,
     "limbeck.training": """
         Distilling Estimate Measured Step TrainState

@@ -71,3 +71,15 @@ def test_remove_asks_first(store: Path) -> None:
 def test_an_unknown_store_or_run_is_the_users_mistake(store: Path, tmp_path: Path) -> None:
     assert targets("inspect", "zzz").exit_code == 2
     assert "not a run" in targets("verify", store.name, "--run", str(tmp_path)).stderr
+
+
+def test_a_store_travels_by_its_name_and_verify_says_so_in_json(store: Path, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/share"
+    assert f"1 of 1 shards lie at {url}" in targets("push", store.name[:6], url).stdout
+    assert targets("remove", store.name, "--yes").exit_code == 0
+    assert "fits 0 stores" in targets("pull", "zzz", url).stderr
+    assert "all 1 shards are here" in targets("pull", store.name[:6], url).stdout
+    facts = json.loads(targets("verify", store.name, "--json").stdout)
+    assert facts == {
+        "name": store.name, "held": 30, "records": 30, "checksums": True, "asked_again": None,
+    }  # fmt: skip

@@ -87,7 +87,11 @@ colour: red
         "teacher.model": (3, "has no field 'depht'; did you mean 'depth'?"),
         "teacher.training.steps": (5, "must be a whole number, got 'many'"),
         "teacher.training.optimizer.learning_rate": (6, "must be greater than 0, got -0.001"),
-        "teacher.view": (7, "must be 'clean', 'same', or {views: K} for K fixed views, got 'both'"),
+        "teacher.view": (
+            7,
+            "must be 'clean', 'same', {views: K} for K fixed views, or "
+            "{epochs: E} for one an epoch, got 'both'",
+        ),
         "student.model": (8, found["student.model"][1]),
         "method.kd": (10, "has no field 'temprature'; did you mean 'temperature'?"),
         "method.cee": (11, found["method.cee"][1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,16 @@ from limbeck.cli.failure import guarded
 from limbeck.cli.table import size, table
 
 if TYPE_CHECKING:
-    from limbeck.teachers.store import Summary
+    from limbeck.teachers.store import Summary, Verification
 
-targets = typer.Typer(no_args_is_help=True, help="List, inspect, verify and remove stored teachers' answers.")
+targets = typer.Typer(
+    no_args_is_help=True, help="List, inspect, verify, push, pull and remove teachers' answers."
+)
 
 Name = Annotated[
     str, typer.Argument(help="A store's name, or the first few characters of it.", metavar="STORE")
 ]
+Url = Annotated[str, typer.Argument(help="Anything that fsspec opens, such as s3://bucket/folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -57,6 +61,7 @@ def verify(
     store: Name,
     run: Annotated[Path | None, typer.Option(help="A run that uses it: its teacher is asked again.")] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many samples to ask about.")] = 256,
+    as_json: AsJson = False,
 ) -> None:
     """Compare every checksum, and with --run ask the teacher again about a sample and compare."""
     from limbeck.teachers.store import inspect as looked_at
@@ -65,9 +70,39 @@ def verify(
     found = looked_at(path)
     if found.problem:
         raise _damaged(found)
-    typer.echo(f"{found.name}: {found.held:,} of {found.records:,} samples, every checksum is right.")
-    if run is not None:
-        _ask_again(path, run, sample)
+    asked = None if run is None else _asked_again(path, run, sample)
+    if as_json:
+        facts = {"name": found.name, "held": found.held, "records": found.records, "checksums": True}
+        again = None if asked is None else {**asdict(asked), "passed": asked.passed}
+        typer.echo(json.dumps({**facts, "asked_again": again}, indent=2))
+    else:
+        typer.echo(f"{found.name}: {found.held:,} of {found.records:,} samples, every checksum is right.")
+    if asked is not None:
+        _judge(path, asked, quiet=as_json)
+
+
+def push(store: Name, url: Url) -> None:
+    """Put a store on a URL, for other machines; only what is not there yet travels."""
+    from limbeck.teachers.store import push as pushed
+
+    path = _path(store)
+    *_, (there, total) = pushed(path, url)
+    typer.echo(f"{path.name}: {there} of {total} shards lie at {url}")
+
+
+def pull(store: Name, url: Url) -> None:
+    """Bring a complete store from a URL, comparing every checksum; what is here already stays."""
+    from limbeck.errors import StoreError
+    from limbeck.teachers.store import pull as pulled
+    from limbeck.teachers.store import remote_names
+
+    matching = [name for name in remote_names(url) if name.startswith(store)]
+    if len(matching) != 1:
+        raise StoreError(
+            f"{store!r} fits {len(matching)} stores at {url}. Give the name of one that is there."
+        )
+    *_, (_, total) = pulled(url, matching[0])
+    typer.echo(f"{matching[0]}: all {total} shards are here, every checksum is right.")
 
 
 def remove(
@@ -86,6 +121,8 @@ def remove(
 targets.command("list")(guarded(list_))
 targets.command("inspect")(guarded(inspect))
 targets.command("verify")(guarded(verify))
+targets.command("push")(guarded(push))
+targets.command("pull")(guarded(pull))
 targets.command("remove")(guarded(remove))
 
 
@@ -130,7 +167,7 @@ def _damaged(found: Summary) -> Exception:
     return StoreError(f"{found.name}: {found.problem}")
 
 
-def _ask_again(path: Path, run: Path, sample: int) -> None:
+def _asked_again(path: Path, run: Path, sample: int) -> Verification:
     from limbeck.errors import StoreError
     from limbeck.files import read_json
     from limbeck.pipeline.answering import live
@@ -150,13 +187,18 @@ def _ask_again(path: Path, run: Path, sample: int) -> None:
     asked = {name: read_json(file) for name in names if (file := context.folder.targets(name)).is_file()}
     answerer = next((name for name, held in asked.items() if held["key"] == path.name), TEACHER)
     asking = Asking.model_validate(asked[answerer]["execution"])
-    result = compare(
+    return compare(
         Store.open(path),
         live(context, asking, answerer),
         context.splits.train,
         context.preprocessing,
         sample=sample,
     )
+
+
+def _judge(path: Path, result: Verification, *, quiet: bool) -> None:
+    from limbeck.errors import StoreError
+
     differences = "; ".join(
         f"largest difference of {part.part} {part.largest:.2g} {part.unit} (at most {part.tolerance:.2g} expected)"
         for part in result.parts
@@ -167,4 +209,5 @@ def _ask_again(path: Path, run: Path, sample: int) -> None:
         raise StoreError(
             f"{path.name}: {text}. Remove it with `limbeck targets remove {path.name}`, then label again."
         )
-    typer.echo(text)
+    if not quiet:
+        typer.echo(text)

@@ -105,6 +105,10 @@ class Stream:
         """How many batches go through the larger pool once."""
         return max(len(pool.rows) / pool.take for pool in self._pools)
 
+    def epochs(self, batches: int) -> int:
+        """How often so many batches go through a pool, begun passes included: the most of all pools."""
+        return max(-(-batches * pool.take // len(pool.rows)) for pool in self._pools)
+
     def batch(self, number: int) -> Batch:
         """Batch ``number`` (from 0): the same one whenever it is asked for, in any order.
 

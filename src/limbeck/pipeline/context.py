@@ -19,7 +19,7 @@ from limbeck.models.object import ObjectModel
 from limbeck.pipeline.arms import TEACHER, Arm
 from limbeck.pipeline.folder import RunFolder
 from limbeck.pipeline.objects import Objects, factory, identity
-from limbeck.recipe import Execution, Plan, Recipe, Training
+from limbeck.recipe import Epochs, Execution, Plan, Recipe, Training, Views
 from limbeck.recipe import load as load_recipe
 from limbeck.taps import refuse_uncompilable
 from limbeck.teachers import StoredTeacher, outside_fold
@@ -33,11 +33,19 @@ class Context:
     """A run as its stages see it. Data and answers are read when first asked for."""
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, objects: Objects | None = None, *, profile: bool = False
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        objects: Objects | None = None,
+        *,
+        profile: bool = False,
+        processes: int = 1,
     ) -> None:
         self.recipe = recipe
         self.profile = profile
         """Whether to find out where the time of each training goes; changes no result."""
+        self.processes = processes
+        """How many processes ask the teacher at once."""
         self.folder = folder
         self.objects = objects or Objects()
         self._identities: dict[str, str] = {}
@@ -127,7 +135,7 @@ class Context:
 
     @property
     def views(self) -> int | None:
-        """How many fixed views the teacher is asked about; none where it sees clean samples, or any view."""
+        """How many views of each sample the teacher is asked about; none where it sees clean samples, or any view."""
         view = self.recipe.teacher.view
         return None if isinstance(view, str) else view.views
 
@@ -157,7 +165,8 @@ class Context:
         source, folds = self.splits.train, self.recipe.teacher.folds
         if arm.fold is not None and folds is not None:
             source = source.subset(outside_fold(source, arm.fold, folds))
-        return Stream(
+        view, asks = self.recipe.teacher.view, arm.method.reads.teacher and augmentation is not None
+        stream = Stream(
             source,
             self.preprocessing,
             batch_examples=training.batch_examples,
@@ -166,8 +175,17 @@ class Context:
             labelled_share=training.labelled_share,
             augmentation=augmentation,
             view_seed=self.recipe.view_seed,
-            views=self.views if arm.method.reads.teacher else None,
+            views=self.views if arm.method.reads.teacher and isinstance(view, Views) else None,
         )
+        needed = stream.epochs(training.steps)
+        if asks and isinstance(view, Epochs) and needed > view.epochs:
+            raise UserError(
+                f"teacher.view.epochs is {view.epochs}, and {arm.name} goes through its samples {needed} times in "
+                f"{training.steps} steps of {training.batch_examples}, each time in a view of its own. Set "
+                f"teacher.view.epochs to {needed}, fewer steps, or teacher.view to {{views: {view.epochs}}}, which "
+                "begins again."
+            )
+        return stream
 
     def fit_folder(self, job: str) -> Path:
         """Where a training keeps its checkpoint, and in the end its weights and result."""

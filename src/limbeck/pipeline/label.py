@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from limbeck.errors import StoreError
 from limbeck.files import write_json
-from limbeck.pipeline.answering import answering_module, kept
+from limbeck.pipeline.answering import answering_module, kept, live
 from limbeck.pipeline.arms import TEACHER
 from limbeck.pipeline.choosing import Way, chosen, described
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Advanced, Event, Noted
+from limbeck.pipeline.label_processes import shared, side_by_side
 from limbeck.recipe import Asking
 from limbeck.teachers.store import FixedViews, Keep, Progress, StoreKey, store_key
 from limbeck.teachers.store import label as fill
@@ -45,8 +47,11 @@ def ask(context: Context, answerer: str, *, stage: str) -> Iterator[Event]:
         yield Noted(stage, f"nothing is stored: {who} is asked about each view during the training")
     else:
         keep = kept(context, answering_module(context, answerer), answerer)
+        asking = shared(context, asking, lambda other: targets_key(context, teacher, other, keep))
+        if asking != found.asking:
+            teacher = live(context, asking, answerer)
         key = targets_key(context, teacher, asking, keep)
-        held = yield from _fill(context, key, teacher, answerer, stage)
+        held = yield from _fill(context, key, teacher, asking, answerer, stage)
     facts = {
         "teacher": teacher.digest,
         "execution": asking.model_dump(mode="json"),
@@ -59,12 +64,11 @@ def ask(context: Context, answerer: str, *, stage: str) -> Iterator[Event]:
 
 
 def _fill(
-    context: Context, key: StoreKey, teacher: Teacher, answerer: str, stage: str
+    context: Context, key: StoreKey, teacher: Teacher, asking: Asking, answerer: str, stage: str
 ) -> Generator[Event, None, dict[str, Any]]:
     """The answers about all samples in the store; where they lie, and how many were asked for."""
     began, last = time.perf_counter(), Progress(0, 0, 0)
-    batch = context.plan.label_batch_examples
-    for last in fill(teacher, context.splits.train, context.preprocessing, key, batch_examples=batch):
+    for last in progress(context, key, teacher, asking, answerer):
         speed = last.asked / max(time.perf_counter() - began, 1e-9)
         yield Advanced(stage, f"{answerer}'s answers", last.done, last.total, speed)
     path = targets_home(None) / key.digest
@@ -72,6 +76,38 @@ def _fill(
     how = f"{last.asked:,} asked" if last.asked else "found in the cache"
     yield Noted(stage, f"{last.total:,} samples ({how}), {size / 1e6:.1f} MB, store {key.digest}")
     return {"key": key.digest, "path": str(path), "asked": last.asked, "records": last.total, "bytes": size}
+
+
+def progress(
+    context: Context, key: StoreKey, teacher: Teacher, asking: Asking, answerer: str
+) -> Iterator[Progress]:
+    """Fill a store in this process, or in several beside each other."""
+    asked = 0
+    if context.processes > 1:
+        for step in side_by_side(context, key, asking, answerer):
+            asked = step.asked
+            yield step
+    for step in filling(context, key, teacher):
+        yield replace(step, asked=asked + step.asked)
+
+
+def part(context: Context, answerer: str, asking: Asking) -> Iterator[Progress]:
+    """One of several processes' work on a store."""
+    teacher = live(context, asking, answerer)
+    keep = kept(context, answering_module(context, answerer), answerer)
+    yield from filling(context, targets_key(context, teacher, asking, keep), teacher)
+
+
+def filling(context: Context, key: StoreKey, teacher: Teacher) -> Iterator[Progress]:
+    """The work of one process on a store, alone or beside others."""
+    return fill(
+        teacher,
+        context.splits.train,
+        context.preprocessing,
+        key,
+        batch_examples=context.plan.label_batch_examples,
+        url=context.recipe.teacher.store,
+    )
 
 
 def targets_whole(context: Context, answerer: str = TEACHER) -> bool:

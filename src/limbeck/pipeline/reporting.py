@@ -23,6 +23,8 @@ from limbeck.pipeline.exporting import TEACHER_LOGITS
 from limbeck.pipeline.provenance import provenance
 from limbeck.pipeline.students import arm_names, trained
 from limbeck.pipeline.wording import summary, verdict_line
+from limbeck.recipe import Epochs
+from limbeck.recipe.schema import View
 from limbeck.reports import (
     Asked,
     Control,
@@ -128,7 +130,7 @@ def _teacher(context: Context, answers: Answers) -> TeacherResult:
         ms_per_example=targets["ms_per_example"],
         digest=targets["teacher"],
         labels=facts["labels"],
-        view=view if isinstance(view, str) else f"{view.views} fixed views",
+        view=_asked_about(view),
         asked=_asked(context, targets),
         warnings=facts["warnings"],
     )
@@ -142,6 +144,16 @@ def _asked(context: Context, targets: dict[str, Any]) -> Asked:
         folds=context.recipe.teacher.folds or 0,
         refused=[refused["asked"] for refused in targets["refused"]],
         **{name: check[name] for name in ("samples", "agreement", "kl_nats")},
+    )
+
+
+def _asked_about(view: View) -> str:
+    if isinstance(view, str):
+        return view
+    return (
+        f"one view an epoch, {view.epochs} epochs"
+        if isinstance(view, Epochs)
+        else f"{view.views} fixed views"
     )
 
 

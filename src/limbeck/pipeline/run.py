@@ -53,6 +53,7 @@ def events(
     objects: Objects | None = None,
     until: str | None = None,
     profile: bool = False,
+    processes: int = 1,
 ) -> Iterator[Event]:
     """Run a recipe in a folder, yielding what happens; go on where an earlier attempt stopped.
 
@@ -62,12 +63,13 @@ def events(
         objects: Python objects that take the place of what the recipe describes.
         until: The last stage to run; all by default.
         profile: Leave in ``profile/`` where the time of each training went; no result is changed.
+        processes: How many processes ask the teacher at once, each in one thread if there are several.
 
     Raises:
         LimbeckError: With a cure, before time is spent where that is possible.
         GateError: If the run is complete and its result is below the recipe's gate.
     """
-    context = Context(recipe, RunFolder(out), objects, profile=profile)
+    context = Context(recipe, RunFolder(out), objects, profile=profile, processes=processes)
     context.refuse_early()
     if until is not None:
         check_stage(until)

@@ -10,13 +10,17 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
 from limbeck.pipeline.context import Context
-from limbeck.pipeline.events import Advanced, Noted
+from limbeck.pipeline.events import Advanced, Event, Noted
 from limbeck.pipeline.fit import fit
 from limbeck.pipeline.folder import existing
+from limbeck.pipeline.label import part
+from limbeck.pipeline.label_processes import WORK
+from limbeck.recipe import Asking
 
 
 def main(folder: Path, *, profile: bool) -> None:
@@ -29,7 +33,7 @@ def main(folder: Path, *, profile: bool) -> None:
     while True:
         job = jobs.get()
         try:
-            for event in fit(context, job):
+            for event in _asking(context, job) if job.startswith(WORK) else fit(context, job):
                 kind = {Advanced: "advanced", Noted: "noted"}.get(type(event))
                 if kind is not None:
                     line = dataclasses.asdict(event)
@@ -47,6 +51,13 @@ def main(folder: Path, *, profile: bool) -> None:
                 "message": f"{job}: {type(error).__name__}: {error}",
             }
             answers.write(json.dumps(failed) + "\n")
+
+
+def _asking(context: Context, job: str) -> Iterator[Event]:
+    """Ask the teacher beside other processes; ``done`` counts what this one asked."""
+    given = json.loads(job.removeprefix(WORK))
+    for step in part(context, given["answerer"], Asking.model_validate(given["asking"])):
+        yield Advanced("label", str(given["number"]), step.asked, step.total)
 
 
 def _incoming() -> queue.Queue[str]:

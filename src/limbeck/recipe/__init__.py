@@ -12,6 +12,7 @@ from limbeck.recipe.plan import Plan as Plan
 from limbeck.recipe.presets import PRESETS as PRESETS
 from limbeck.recipe.presets import preset as preset
 from limbeck.recipe.schema import Control as Control
+from limbeck.recipe.schema import Epochs as Epochs
 from limbeck.recipe.schema import Evaluation as Evaluation
 from limbeck.recipe.schema import Gate as Gate
 from limbeck.recipe.schema import Recipe as Recipe

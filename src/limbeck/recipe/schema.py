@@ -44,18 +44,35 @@ class Views(Frozen):
     """Views of each sample; the student goes through the same ones, epoch after epoch."""
 
 
+class Epochs(Frozen):
+    """The teacher sees what the student sees, in another view of every sample each epoch."""
+
+    epochs: PositiveInt
+    """Views of each sample, one for each time that the student goes through all samples; a training that goes
+    through them more often is refused."""
+
+    @property
+    def views(self) -> int:
+        """Views of each sample."""
+        return self.epochs
+
+
 def _view(value: Any) -> str | None:
+    if isinstance(value, Epochs) or (isinstance(value, Mapping) and "epochs" in value):
+        return "epochs"
     if isinstance(value, (Views, Mapping)):
         return "views"
     return "word" if value in ("clean", "same") else None
 
 
 View = Annotated[
-    Annotated[Literal["clean", "same"], Tag("word")] | Annotated[Views, Tag("views")],
+    Annotated[Literal["clean", "same"], Tag("word")]
+    | Annotated[Views, Tag("views")]
+    | Annotated[Epochs, Tag("epochs")],
     Discriminator(
         _view,
         custom_error_type="view",
-        custom_error_message="must be 'clean', 'same', or {views: K} for K fixed views",
+        custom_error_message="must be 'clean', 'same', {views: K} for K fixed views, or {epochs: E} for one an epoch",
     ),
 ]
 
@@ -81,11 +98,16 @@ class TeacherRecipe(Frozen):
 
     view: View = "clean"
     """What it is asked about: ``clean`` samples, once for all seeds and augmentations; ``{views: K}`` fixed views,
-    which the student sees too; or ``same``: whatever the student sees, asked while it trains and not stored."""
+    which the student sees too, again and again; ``{epochs: E}`` views, one for each epoch; or ``same``: whatever
+    the student sees, asked while it trains and not stored."""
 
     keep: Kept = "float16"
     """What is stored of its answers: ``float32``, ``float16`` or ``int8`` for all logits, or a kind that keeps a few
     classes, as in ``{kind: top-k, k: 32}``, which does for ``top-k``, ``sampled`` and ``pseudo-label``."""
+
+    store: str | None = None
+    """A URL where the answers lie as well, for other machines: ``s3://bucket/folder``, or whatever fsspec opens. What
+    is there is not asked for, and what is asked goes there; null: this machine alone."""
 
     keep_taps: Taps | None = None
     """Layers that are stored beside the answers; null: none, and a method that reads inner layers asks the teacher

@@ -92,7 +92,7 @@ class TeacherResult(Frozen):
     labels: int
     """Training labels it saw; 0 where it came trained."""
     view: str
-    """What it was asked about: ``clean`` or ``K fixed views``."""
+    """What it was asked about: ``clean``, ``same``, ``K fixed views``, or ``one view an epoch, E epochs``."""
     asked: Asked | None = None
     """How its answers were computed, and how close they are to plain fp32; null in older reports."""
     warnings: list[str] = Field(default_factory=list)

@@ -237,7 +237,7 @@ def test_a_full_disk_keeps_the_shards_that_were_written(teacher, key, fill, monk
     with pytest.raises(DiskError, match="the disk is full"):
         fill(key)
     assert list_stores()[0].held == 24
-    assert not list((targets_home() / key.digest).glob(".*"))
+    assert not list((targets_home() / key.digest).glob(".*.tmp"))
     teacher.asked.clear()
     fill(key)
     assert len(teacher.asked) == SAMPLES - 24
@@ -248,20 +248,6 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_question(teacher, 
     with pytest.raises(DiskError, match="MB are free"):
         fill(key)
     assert teacher.questions == 0
-
-
-def test_a_second_labeller_waits_and_then_finds_everything_there(
-    teacher, pool, preprocessing, key, monkeypatch
-):
-    monkeypatch.setattr(labelling, "_POLL_SECONDS", 0.01)
-    first = label(teacher, pool, preprocessing, key, batch_examples=BATCH, shard_records=SHARD)
-    next(first)
-    second = label(teacher, pool, preprocessing, key, batch_examples=BATCH, shard_records=SHARD)
-    assert next(second).waiting
-    list(first)
-    last = list(second)[-1]
-    assert (last.done, last.asked) == (SAMPLES, 0)
-    assert max(_asked(teacher).values()) == 1
 
 
 def test_a_labeller_that_is_given_up_lets_the_next_one_in(teacher, pool, preprocessing, key, fill):

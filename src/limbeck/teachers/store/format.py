@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from limbeck.errors import StoreError
-from limbeck.files import cache_home, read_json
+from limbeck.files import cache_home, read_json, sha256
 from limbeck.teachers.store.kept_error import KeptError
 from limbeck.teachers.store.key import StoreKey
 from limbeck.types import Frozen
@@ -157,12 +157,24 @@ class StoreFolder:
     def note(self, number: int) -> Note | None:
         """One shard's note; ``None`` where it is missing, damaged, or of another store or shard."""
         try:
-            note = Note.model_validate(read_json(self.note_path(number)))
+            value = read_json(self.note_path(number))
         except (FileNotFoundError, ValueError):
+            return None
+        return self.accepted(value, number)
+
+    def accepted(self, value: object, number: int) -> Note | None:
+        """A note as it was read; ``None`` where it is damaged, or of another store or shard."""
+        try:
+            note = Note.model_validate(value)
+        except ValidationError:
             return None
         records = self.records(number)
         found = (note.store, note.number, note.first, note.records)
         return note if found == (self.manifest.key.digest, number, records.start, len(records)) else None
+
+    def kept(self, number: int) -> bool:
+        """Whether one shard's own file and note are there; nothing is read."""
+        return self.note_path(number).is_file() and self.shard(number).is_file()
 
     def holds(self, number: int) -> bool:
         """Whether one shard's own file is there, as long as it should be, and unharmed."""
@@ -170,9 +182,10 @@ class StoreFolder:
         if note is None or not file.is_file():
             return False
         expected = len(self.records(number)) * self.record_bytes
-        return (
-            file.stat().st_size == expected and hashlib.sha256(file.read_bytes()).hexdigest() == note.sha256
-        )
+        try:
+            return file.stat().st_size == expected and sha256(file) == note.sha256
+        except FileNotFoundError:  # another process has sealed the store meanwhile
+            return False
 
     def damaged(self) -> list[int]:
         """The shards of a complete store whose part of ``answers.bin`` is not what was written."""

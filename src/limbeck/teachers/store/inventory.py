@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from limbeck.errors import StoreError
 from limbeck.files import disk_errors
+from limbeck.teachers.store.claims import being_filled, store_lock
 from limbeck.teachers.store.format import StoreFolder, targets_home
 from limbeck.teachers.store.kept_error import KeptError, joined
 from limbeck.teachers.store.key import StoreKey
@@ -101,17 +102,19 @@ def remove(path: Path) -> int:
     """
     if not (path / "manifest.json").is_file():
         StoreFolder.read(path)
-    freed = _bytes(path)
-    file = path.with_name(f".{path.name}.lock")
+    freed, busy = (
+        _bytes(path),
+        f"{path} is being filled by another process. Stop that, or wait until it ends.",
+    )
     with disk_errors(path):
         try:
-            with FileLock(file, timeout=0):
+            with store_lock(path).acquire(timeout=0):
+                if being_filled(path):
+                    raise StoreError(busy)
                 (path / "manifest.json").unlink()  # first, so that what a kill leaves is no store
                 shutil.rmtree(path)
         except Timeout as error:
-            raise StoreError(
-                f"{path} is being filled by another process. Stop that, or wait until it ends."
-            ) from error
+            raise StoreError(busy) from error
     return freed
 
 

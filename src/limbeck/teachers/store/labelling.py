@@ -6,84 +6,38 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck.data.preprocessing import Preprocessing
 from limbeck.data.source import Source
-from limbeck.data.views import augment
 from limbeck.errors import DiskError, StoreError
 from limbeck.files import disk_errors
-from limbeck.teachers.asking import asked as all_asked
 from limbeck.teachers.live import Execution
-from limbeck.teachers.store.encoding import accepted, encoded, tapping, views_of
+from limbeck.teachers.store.claims import forget_claims, store_lock, waits
+from limbeck.teachers.store.encoding import tapping
+from limbeck.teachers.store.filling import Filling, Progress
 from limbeck.teachers.store.format import Manifest, StoreFolder, id_bytes, targets_home
-from limbeck.teachers.store.kept_error import joined
 from limbeck.teachers.store.key import StoreKey, differences, store_key
+from limbeck.teachers.store.questions import Questions
 from limbeck.teachers.store.reader import check_whole
-from limbeck.teachers.store.writer import begin, missing, needed_bytes, seal, unseal, write_shard
-from limbeck.types import ABSENT, Batch, Outputs, Teacher
+from limbeck.teachers.store.remote import Remote
+from limbeck.teachers.store.transfer import push_lacking
+from limbeck.teachers.store.writer import begin, missing, needed_bytes, seal, unseal
+from limbeck.types import Teacher
 from limbeck.version import VERSION
 
 _SHARD_RECORDS: Final = 8192
+_SHARD_BYTES: Final = 64 * 2**20
 _ROUNDS_KEPT: Final = 4
-_POLL_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far labelling has come, in samples."""
-
-    done: int
-    """Answered, now or before."""
-
-    total: int
-    """In the pool."""
-
-    asked: int
-    """Asked for by this call."""
-
-    waiting: bool = False
-    """Whether another process is labelling the same store just now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What a teacher is asked, in whatever order."""
-
-    teacher: Teacher
-    source: Source
-    preprocessing: Preprocessing
-    key: StoreKey
-    execution: Execution = nullcontext
-
-    def answers(self, rows: Int[Tensor, " batch"]) -> list[Outputs]:
-        """What the teacher says to some rows of the source, in each view, in fp32 on the CPU.
-
-        Raises:
-            TeacherError: If an answer is not finite or not of the right shape.
-        """
-        ids = self.source.ids[rows]
-        clean = self.preprocessing.apply(self.source.raw(rows))
-        return [self._ask(ids, clean, view) for view in views_of(self.key)]
-
-    def _ask(self, ids: Tensor, clean: Tensor, view: int) -> Outputs:
-        views, inputs = torch.full_like(ids, view), clean
-        if self.key.view != "clean":
-            settings = self.key.view
-            inputs = augment(clean, ids, views, augmentation=settings.augmentation, seed=settings.seed)
-        with torch.no_grad(), self.execution():
-            outputs = self.teacher(Batch(ids, inputs, torch.full_like(ids, ABSENT), views))
-        return accepted(outputs, ids, self.key)
 
 
 def label(
@@ -96,12 +50,14 @@ def label(
     cache: Path | None = None,
     execution: Execution = nullcontext,
     shard_records: int = _SHARD_RECORDS,
+    url: str | None = None,
 ) -> Iterator[Progress]:
     """Fill the store of a key; yields after every batch, and the caller logs.
 
     Samples are asked about in the order of their ids, so that the blocks, and with them the bits, do not
     depend on the order of the source. A kill loses the current shard only; the next call goes on, asks again
-    for damaged shards, and asks nothing if the store is complete. Of two processes one asks and one waits.
+    for damaged shards, and asks nothing if the store is complete. Several processes may do this at once: each
+    claims a shard that is missing, and goes on with the next. The bytes do not depend on how many there are.
 
     Args:
         teacher: Asked without gradients.
@@ -111,7 +67,10 @@ def label(
         batch_examples: Samples the teacher is asked about at once, in each view.
         cache: Where stores lie; by default the user's cache.
         execution: Makes the block in which the teacher is asked (autocast, threads).
-        shard_records: About how many samples are kept at once; rounded to whole batches.
+        shard_records: About how many samples are kept at once; rounded to whole batches, and fewer where they
+            would take more than 64 MB.
+        url: Where the store lies as well, for other machines: anything that fsspec opens. What is there is not
+            asked for, and what is asked here goes there.
 
     Yields:
         How far it has come.
@@ -126,52 +85,64 @@ def label(
         store_key(teacher, source, preprocessing, view=key.view, keep=key.keep, execution=key.execution),
     )
     path = targets_home(cache) / key.digest
-    if _whole(path, key):
+    remote = None if url is None else Remote(url, key.digest)
+    if not _whole(path, key):
+        if teacher.offer.in_flight > 1:  # each answer is dear: fewer of them wait to be kept
+            shard_records = min(shard_records, _ROUNDS_KEPT * teacher.offer.in_flight * batch_examples)
+        order = torch.argsort(source.ids)
+        manifest = _manifest(key, teacher, source, batch_examples, shard_records)
+        questions = Questions(tapping(teacher, key), source, preprocessing, key, execution)
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield from _fill(path, manifest, questions, order, batch_examples, remote)
+    else:
         yield Progress(len(source), len(source), 0)
-        return
-    if teacher.offer.in_flight > 1:  # each answer is dear: fewer of them wait to be kept
-        shard_records = min(shard_records, _ROUNDS_KEPT * teacher.offer.in_flight * batch_examples)
-    order = torch.argsort(source.ids)
-    ids = source.ids[order].numpy()
-    manifest = _manifest(key, teacher, source, ids, max(shard_records // batch_examples, 1) * batch_examples)
-    questions = Questions(tapping(teacher, key), source, preprocessing, key, execution)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock"))
-        try:
-            for _ in _waits(lock):
-                yield Progress(0, len(ids), 0, waiting=True)
-            yield from _fill(begin(path, manifest, ids), questions, order, batch_examples)
-        finally:
-            lock.release()
+    if remote is not None:
+        folder = StoreFolder.read(path)
+        for _ in push_lacking(remote, folder, list(folder.shards)):
+            pass
 
 
 def _fill(
-    folder: StoreFolder, questions: Questions, order: Tensor, batch_examples: int
+    path: Path,
+    manifest: Manifest,
+    questions: Questions,
+    order: Int[Tensor, " samples"],
+    batch_examples: int,
+    remote: Remote | None,
 ) -> Iterator[Progress]:
-    numbers = missing(folder)
-    total = folder.manifest.records
-    done = total - sum(len(folder.records(number)) for number in numbers)
-    asked = 0
-    yield Progress(done, total, asked)
-    if not numbers and folder.answers.exists():
-        return
-    _check_space(folder, needed_bytes(folder, numbers))
-    unseal(folder)
-    for number in numbers:
-        kept, errors = [], []
-        records = folder.records(number)
-        asked_about = [order[block.start : block.stop] for block in blocks(records, batch_examples)]
-        answering = all_asked(asked_about, questions.answers, in_flight=questions.teacher.offer.in_flight)
-        for rows, answers in zip(asked_about, answering, strict=True):
-            part, error = encoded(questions.key, answers, questions.source.ids[rows])
-            kept.append(part)
-            errors.append(error)
-            asked += len(rows)
-            yield Progress(done + asked, total, asked)
-        error = joined(errors)
-        write_shard(folder, number, np.concatenate(kept), batch_examples=batch_examples, error=error)
-    seal(folder)
+    lock, last = store_lock(path), Progress(0, manifest.records, 0)
+    try:
+        for _ in waits(lock):
+            yield replace(last, waiting=True)
+        folder, left = _begun(path, manifest, questions.source.ids[order].numpy(), remote)
+        filling = Filling(folder, questions, order, batch_examples, left, remote)
+        lock.release()
+        yield filling.progress()
+        for last in filling.run():
+            yield last
+        for _ in waits(lock):
+            yield replace(last, waiting=True)
+        seal(folder)
+        forget_claims(folder)
+    finally:
+        lock.release()
+
+
+def _begun(
+    path: Path, manifest: Manifest, ids: NDArray[np.int64], remote: Remote | None
+) -> tuple[StoreFolder, list[int]]:
+    """The store, ready for shards to be claimed, and those that are missing or damaged."""
+    if remote is not None and not (path / "manifest.json").exists():
+        remote.fetch_head(path)
+    folder = begin(path, manifest, ids)
+    if remote is not None:
+        remote.push_head(folder)
+    left = missing(folder)
+    if left:
+        _check_space(folder, needed_bytes(folder, left))
+        unseal(folder)
+    return folder, left
 
 
 def _whole(path: Path, key: StoreKey) -> bool:
@@ -184,21 +155,6 @@ def _whole(path: Path, key: StoreKey) -> bool:
     except StoreError:
         return False
     return folder.manifest.key == key
-
-
-def blocks(records: range, batch_examples: int) -> list[range]:
-    """Records in the blocks that the teacher is asked about at once."""
-    return [records[start : start + batch_examples] for start in range(0, len(records), batch_examples)]
-
-
-def _waits(lock: FileLock) -> Iterator[None]:
-    while True:
-        try:
-            lock.acquire(timeout=_POLL_SECONDS)
-        except Timeout:
-            yield
-        else:
-            return
 
 
 def _check_key(key: StoreKey, actual: StoreKey) -> None:
@@ -221,9 +177,10 @@ def _check_space(folder: StoreFolder, needed: int) -> None:
 
 
 def _manifest(
-    key: StoreKey, teacher: Teacher, source: Source, ids: NDArray[np.int64], shard_records: int
+    key: StoreKey, teacher: Teacher, source: Source, batch_examples: int, shard_records: int
 ) -> Manifest:
-    return Manifest(
+    ids = source.ids.sort().values.numpy()
+    manifest = Manifest(
         key=key,
         records=len(ids),
         shard_records=shard_records,
@@ -233,3 +190,6 @@ def _manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"limbeck": VERSION, "torch": str(torch.__version__)},
     )
+    fitting = min(shard_records, _SHARD_BYTES // StoreFolder(Path(), manifest).record_bytes)
+    whole_batches = max(fitting // batch_examples, 1) * batch_examples
+    return manifest.model_copy(update={"shard_records": whole_batches})

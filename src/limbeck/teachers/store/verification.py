@@ -16,7 +16,7 @@ from limbeck.teachers.store.encoding import tapping, views_of
 from limbeck.teachers.store.keeping import ANSWER
 from limbeck.teachers.store.key import differences, store_key
 from limbeck.teachers.store.kinds import apart
-from limbeck.teachers.store.labelling import Questions, blocks
+from limbeck.teachers.store.questions import Questions, blocks
 from limbeck.teachers.store.reader import Store
 from limbeck.types import Outputs, Teacher
 

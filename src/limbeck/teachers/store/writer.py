@@ -1,4 +1,4 @@
-"""Filling a store: every file is whole or not there, and nothing that is there is asked for again."""
+"""The files of a store: each is whole or not there, and nothing that is there is asked for again."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def begin(path: Path, manifest: Manifest, ids: NDArray[np.int64]) -> StoreFolder
         write_bytes(path / "ids.bin", id_bytes(ids))
         write_json(path / "manifest.json", manifest.model_dump(mode="json"))
         return StoreFolder(path, manifest)
-    for stale in path.glob(".*.tmp"):
-        stale.unlink()  # what a kill left half written
+    for name in ("manifest.json", "ids.bin", "answers.bin"):
+        _sweep(path, name)
     folder = StoreFolder.read(path)
     differing = differences(folder.manifest.key, manifest.key)
     if differing or folder.manifest.ids_sha256 != manifest.ids_sha256:
@@ -55,7 +55,7 @@ def write_shard(
     batch_examples: int,
     error: KeptError,
 ) -> None:
-    """Keep one shard's answers, then its note; without the note the shard does not count.
+    """Keep one shard's answers, then its note; without the note the shard does not count. Its claim must be ours.
 
     Args:
         folder: Where.
@@ -65,7 +65,6 @@ def write_shard(
         error: What keeping them costs.
     """
     data = answers.tobytes()
-    write_bytes(folder.shard(number), data)
     note = Note(
         store=folder.manifest.key.digest,
         number=number,
@@ -75,7 +74,36 @@ def write_shard(
         batch_examples=batch_examples,
         error=error,
     )
-    write_json(folder.note_path(number), note.model_dump(mode="json"))
+    keep_shard(folder, data, note)
+
+
+def shard_bytes(folder: StoreFolder, number: int) -> bytes:
+    """One shard's answers, from its own file or from ``answers.bin``; the caller compares the checksum."""
+    records = folder.records(number)
+    if not folder.answers.exists():
+        return folder.shard(number).read_bytes()
+    with folder.answers.open("rb") as file:
+        file.seek(records.start * folder.record_bytes)
+        return file.read(len(records) * folder.record_bytes)
+
+
+def keep_shard(folder: StoreFolder, data: bytes, note: Note) -> None:
+    """Keep a shard that was answered elsewhere, and its note."""
+    write_bytes(folder.shard(note.number), data)
+    write_json(folder.note_path(note.number), note.model_dump(mode="json"))
+
+
+def clear(folder: StoreFolder, number: int) -> None:
+    """Remove what is left of a shard that is not whole; its claim must be ours."""
+    folder.note_path(number).unlink(missing_ok=True)
+    for file in (folder.shard(number), folder.note_path(number)):
+        _sweep(folder.path, file.name)
+
+
+def _sweep(path: Path, name: str) -> None:
+    """Remove what a kill left half written of a file. Nobody else may be writing it now."""
+    for stale in path.glob(f".{name}.*.tmp"):
+        stale.unlink(missing_ok=True)
 
 
 def missing(folder: StoreFolder) -> list[int]:
