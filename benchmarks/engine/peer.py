@@ -29,6 +29,7 @@ from benchmarks.engine.task import (
 from benchmarks.engine.torchvision_on_cpu import define_missing_operators
 from limbeck.data.fashion_mnist import FILES, find
 from limbeck.recipe import Execution
+from limbeck.training import laid_out
 
 OLDER: Final = Path(sys.prefix) / "older"
 """Where the Makefile puts torchdistill 1.1.4."""
@@ -86,9 +87,9 @@ def train_one_epoch(box: Any, batches: Iterable[Any], execution: Execution) -> l
 
     logger = MetricLogger(delimiter="  ")
     logger.add_meter("lr", SmoothedValue(window_size=1, fmt="{value}"))
-    losses, layout = [], _layout(execution)
+    losses = []
     for samples, targets, extra in logger.log_every(batches, 100, "Epoch:"):
-        samples = samples.contiguous(memory_format=layout)
+        samples = laid_out(samples, execution)
         with torch.autocast("cpu", torch.bfloat16, enabled=execution.precision == "bf16"):
             loss = box.forward_process(samples, targets, extra)
         box.post_forward_process(loss=loss)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from benchmarks.engine.task import OPTIMIZER, TEACHER_SHARE, TEMPERATURE
 from limbeck.recipe import Execution
+from limbeck.training import laid_out
 
 Answers = Callable[[Tensor, Tensor], Tensor]
 """From inputs and their rows to the teacher's logits."""
@@ -46,7 +47,7 @@ def train_plainly(
         fused=fused,
     )
     for rows, learning_rate in batches:
-        images = inputs(rows).contiguous(memory_format=layout)
+        images = laid_out(inputs(rows), execution)
         soft = answers(images, rows) / TEMPERATURE
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=execution.precision == "bf16"):

@@ -206,10 +206,12 @@ def inputs_of(arm: Arm, task: Task) -> Callable[[torch.Tensor], torch.Tensor]:
     mean, std = (
         torch.tensor(part)[:, None, None] for part in (task.preprocessing.mean, task.preprocessing.std)
     )
-    images, ids = task.train.raw(torch.arange(len(task.train))), task.train.ids
+    count, ids = len(task.train), task.train.ids
+    raw = task.train.raw(torch.arange(count)).permute(0, 3, 1, 2)
+    images = raw.clone(memory_format=torch.contiguous_format)
 
     def inputs(rows: torch.Tensor) -> torch.Tensor:
-        clean = (images[rows].permute(0, 3, 1, 2).float() / 255 - mean) / std
+        clean = (images[rows].float() / 255 - mean) / std
         if arm.view == "clean":
             return clean
         return augment(clean, ids[rows], torch.zeros_like(rows), augmentation=AUGMENTATION, seed=VIEW_SEED)

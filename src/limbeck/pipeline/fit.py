@@ -30,7 +30,7 @@ from limbeck.training import save as save_checkpoint
 from limbeck.training.phases import phase
 from limbeck.types import Frozen, Teacher, digest
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised when this code trains differently, so that older results are not taken for its own."""
 
 _LOG_STEPS: Final = 25

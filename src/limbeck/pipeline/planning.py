@@ -21,7 +21,7 @@ from limbeck.training import measure_plan
 from limbeck.training.products import product_errors
 from limbeck.types import digest
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 def make_plan(context: Context) -> Iterator[Event]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
+from limbeck.models.layout import channels_last
 from limbeck.taps import Compiled, is_compiled, refuse_uncompilable, tap, unwrapped
 from limbeck.teachers.acceptance import check_finite, check_logits
 from limbeck.teachers.identity import probe, teacher_digest
@@ -122,7 +123,8 @@ class LiveTeacher:
         """
         inputs = batch.inputs.to(_place(self._model, batch.inputs.device))
         if inputs.ndim == _IMAGE_DIMS:
-            inputs = inputs.contiguous(memory_format=self._layout)
+            grouped = self._layout == torch.channels_last
+            inputs = channels_last(inputs) if grouped else inputs.contiguous(memory_format=self._layout)
         if self._compile and isinstance(self._model, nn.Module) and self._compiled is None:
             self._compiled = Compiled(self._model, self._offer.taps)
         with self._execution():

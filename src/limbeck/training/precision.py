@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
+from limbeck.models.layout import channels_last
 from limbeck.recipe.plan import Execution, Matmul
 from limbeck.threads import refuse_dynamic_threads, threads
 
@@ -82,4 +83,4 @@ def laid_out(value: Laid, execution: Execution) -> Laid:
         for parameter in value.parameters():
             parameter.data = laid_out(parameter.data, execution)
         return value
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+    return channels_last(value) if value.ndim == 4 else value
