@@ -243,6 +243,16 @@ def test_the_report_lists_the_assistants(chained: Ran) -> None:
     )
 
 
+def test_the_report_holds_how_the_assistants_learned(chained: Ran) -> None:
+    report = lb.load(chained.out).report
+    found = {curve.model: curve for curve in report.curves if curve.model.startswith("assistant")}
+    assert list(found) == [one.name for one in report.assistants]
+    for one in report.assistants:
+        assert max(found[one.name].validation) == one.validation
+        assert found[one.name].losses
+    assert "assistant-2" in (chained.out / "report.html").read_text()
+
+
 def test_the_direct_control_is_judged_and_named(chained: Ran) -> None:
     report = lb.load(chained.out).report
     direct = next(control for control in report.controls if control.name == "direct")

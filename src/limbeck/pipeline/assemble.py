@@ -310,12 +310,19 @@ def lost_samples(context: Context, answers: Answers, shipped: Logits) -> list[Lo
 
 
 def curves(context: Context) -> list[Curve]:
-    """The learning curves of every seed of every arm."""
-    return [
+    """The learning curves of every seed of every arm, and of the one training of each assistant."""
+    students = [
         Curve(model=arm, seed=job.seed, **result.curve)
         for arm in student_arms(context.recipe)
         for job, result in trained(context, arm).seeds
     ]
+    jobs = [assistant_job(context.recipe, arm.name) for arm in assistant_arms(context.recipe)]
+    between = [
+        Curve(model=job.arm, seed=job.seed, **result.curve)
+        for job in jobs
+        if (result := result_of(context, job)) is not None
+    ]
+    return [*students, *between]
 
 
 def warnings_of(context: Context) -> list[str]:

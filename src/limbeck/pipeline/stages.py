@@ -149,7 +149,7 @@ STAGES = (
     Stage("evaluate", 1, _evaluation, evaluate, _files("evaluation/logits.npz", "evaluation/facts.json")),
     Stage("export", 1, _export, export, _files("exports.json")),
     Stage(
-        "report", 1, _report, report, _files("report.json", "report.html", "MODEL_CARD.md", "provenance.json")
+        "report", 2, _report, report, _files("report.json", "report.html", "MODEL_CARD.md", "provenance.json")
     ),
 )
 """In the order they run. ``baseline`` trains the student's seeds too where that keeps all processes busy."""
