@@ -12,6 +12,8 @@ from limbeck.methods import dump
 from limbeck.methods.table import METHODS
 from limbeck.recipe import Recipe, json_schema
 from limbeck.reports.schema import Report
+from limbeck.training.inversion import Inversion
+from limbeck.training.synthesis import Synthesis
 
 Schema = Mapping[str, Any]
 
@@ -31,13 +33,15 @@ _RECIPE_GROUPS = (
             "TopKSampledAnswers",
             "SampledAnswers",
             "Taps",
+            "EnsembleModel",
+            "Member",
         ),
     ),
     ("Student", "student", ("StudentRecipe",)),
     ("Assistants", "assistants", ("Assistant",)),
     (
         "Models",
-        "teacher.model, student.model, assistants.model",
+        "teacher.model, student.model, assistants.model, teacher.model.members.model",
         ("Residual", "Separable", "ViT", "MLP", "Linear", "PythonModel"),
     ),
     ("Training", "training, teacher.training", ("Training", "SGD", "AdamW", "Cosine", "OneCycle")),
@@ -82,6 +86,12 @@ def method_fields(name: str) -> str:
     """Every field of a method."""
     properties = METHODS[name].model_json_schema()["properties"]
     return _fields({"properties": {field: held for field, held in properties.items() if field != "kind"}})
+
+
+def data_free_settings() -> str:
+    """The settings of both ways to make inputs."""
+    kinds: tuple[type[Inversion | Synthesis], ...] = (Inversion, Synthesis)
+    return "\n\n".join(f"### {kind.__name__}\n\n{_fields(kind.model_json_schema())}" for kind in kinds)
 
 
 def report_fields() -> str:

@@ -66,8 +66,8 @@ NAMES = {
         TotalVariation Traced Variational VirtualTeacher WSLD WarmUp catalogue dump parse parts total
     """,
     "limbeck.models": """
-        AnyModel Architecture Folded Linear MLP Network PythonModel Residual Separable Together ViT
-        check_answers count_parameters foldable folded kinds load_student load_weights read_weights
+        AnyModel Architecture EnsembleModel Folded Linear MLP Member Network PythonModel Residual Separable Together
+        ViT check_answers count_parameters foldable folded kinds load_student load_weights read_weights
         save_student shrink state_digest
     """,
     "limbeck.pipeline": "",

@@ -48,6 +48,16 @@ def test_everything_is_looked_at(recipe: Path) -> None:
     assert "9 trainings" in said["cost"][0]
 
 
+@pytest.mark.parametrize(("slope", "all_count"), [(0.0, True), (20.0, False)])
+def test_how_many_samples_count_under_importance_weights(recipe: Path, slope: float, all_count: bool) -> None:
+    slopes = [slope, -slope, *[0.0] * 8]
+    method = f"method={{importance: {{of: {{kd: {{}}}}, coefficients: {slopes}, largest: 1.0e+9}}, ce: {{}}}}"
+    [text] = found(recipe, method)["samples"]
+    assert "importance: the 192 samples of a few batches count as " in text
+    assert ("count as 192 equally weighted ones" in text) == all_count
+    assert text.endswith("(with a teacher that is not trained yet)")
+
+
 def test_nothing_is_written(recipe: Path, tmp_path: Path, cache: Path) -> None:
     before = set(tmp_path.rglob("*"))
     found(recipe)

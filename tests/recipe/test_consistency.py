@@ -38,6 +38,18 @@ CONFLICTS = {
     "assistants.0.training.labelled_share": [
         "assistants=[{model: {kind: linear}, training: {labelled_share: 0}}]"
     ],
+    "teacher.weights": [
+        "teacher={weights: x.pt, model: {kind: ensemble, members: [{model: {kind: mlp}, weights: a.pt}]}}"
+    ],
+    "teacher.model.members.1.weights": [
+        "teacher.model={kind: ensemble, members: [{model: {kind: mlp}, weights: a.pt}, {model: {kind: linear}}]}"
+    ],
+    "teacher.model.members.0.pretrained": [
+        "teacher.model={kind: ensemble, members: [{model: {kind: mlp}, pretrained: true}]}"
+    ],
+    "teacher.model.members.0.model": [
+        "teacher.model={kind: ensemble, members: [{model: {kind: object, name: Net, digest: a}, weights: a.pt}]}"
+    ],
     "assistants.1.method": ["assistants=[{model: {kind: linear}}, {model: {kind: linear}, method: ce}]"],
 }
 

@@ -63,7 +63,7 @@ class ConfidentTeachers(Method):
         if teacher is not None and member_tap(0) not in {layer.name for layer in teacher}:
             raise MethodError(
                 "ConfidentTeachers compares with several teachers, and this one is a single model. Give "
-                "limbeck.teachers.Ensemble([teacher, ...]) or a list of modules, or use kd."
+                "limbeck.teachers.Ensemble([teacher, ...]), a list of modules, or in a recipe kind: ensemble; or kd."
             )
         return self
 

@@ -152,6 +152,13 @@ def leaves(method: Method) -> Iterator[Method]:
             yield part
 
 
+def shared_temperature(method: Method) -> float | None:
+    """At which the student is compared with the teacher, where all parts that have a temperature agree on it."""
+    fields = [dict(leaf) for leaf in leaves(method) if leaf.reads.teacher]
+    found = {float(each["temperature"]) for each in fields if "temperature" in each}
+    return found.pop() if len(found) == 1 else None
+
+
 def modifiers(method: Method) -> Iterator[Modifier]:
     """The modifiers in it, from the outside to the inside."""
     for part in parts(method):

@@ -4,6 +4,8 @@ from limbeck.models.architecture import Architecture as Architecture
 from limbeck.models.architecture import Network as Network
 from limbeck.models.config import AnyModel as AnyModel
 from limbeck.models.config import kinds as kinds
+from limbeck.models.ensemble import EnsembleModel as EnsembleModel
+from limbeck.models.ensemble import Member as Member
 from limbeck.models.folding import Folded as Folded
 from limbeck.models.folding import foldable as foldable
 from limbeck.models.folding import folded as folded

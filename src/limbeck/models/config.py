@@ -17,7 +17,8 @@ from limbeck.models.separable import Separable
 from limbeck.models.vit import ViT
 
 
-def _kind(value: Any) -> str | None:
+def kind_of(value: Any) -> str | None:
+    """The kind of a model or of what a recipe says about one; none where it says none."""
     if isinstance(value, Architecture):
         return value.kind
     if isinstance(value, Mapping):
@@ -26,16 +27,18 @@ def _kind(value: Any) -> str | None:
     return None
 
 
-AnyModel = Annotated[
+Families = (
     Annotated[Linear, Tag("linear")]
     | Annotated[MLP, Tag("mlp")]
     | Annotated[ObjectModel, Tag("object")]
     | Annotated[PythonModel, Tag("python")]
     | Annotated[Residual, Tag("residual")]
     | Annotated[Separable, Tag("separable")]
-    | Annotated[ViT, Tag("vit")],
-    Discriminator(_kind),
-]
+    | Annotated[ViT, Tag("vit")]
+)
+"""Each model by its kind."""
+
+AnyModel = Annotated[Families, Discriminator(kind_of)]
 """A model in a recipe: ``kind`` says which family, and ``python:`` alone names a function of the user's."""
 
 

@@ -13,7 +13,8 @@ from torch import nn
 from limbeck.errors import ModelError
 from limbeck.files import read_json, write_bytes, write_json
 from limbeck.models.architecture import Architecture, Network
-from limbeck.models.config import AnyModel, kinds
+from limbeck.models.config import kinds
+from limbeck.models.ensemble import TeacherModel
 from limbeck.models.inspection import count_parameters, state_digest
 from limbeck.models.weights import load_weights
 
@@ -44,7 +45,7 @@ def save_student(
         name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()
     }
     write_bytes(folder / "model.safetensors", save(tensors))
-    named = config is not None and config.kind in kinds()
+    named = config is not None and config.kind in (*kinds(), "ensemble")
     rebuildable = named and shape is not None and classes is not None
     facts = {
         "schema": _SCHEMA,
@@ -86,7 +87,7 @@ def _build(facts: dict[str, Any], folder: Path) -> nn.Module:
             "built again from the folder. Pass build=, a function that returns an untrained one."
         )
     try:
-        config: Architecture = TypeAdapter(AnyModel).validate_python(_without_weights(facts["model"]))
+        config: Architecture = TypeAdapter(TeacherModel).validate_python(_without_weights(facts["model"]))
     except ValidationError as error:
         raise ModelError(f"{folder / 'model.json'} cannot be read: {error.errors()[0]['msg']}.") from error
     return config.build(tuple(facts["shape"]), facts["classes"])
@@ -94,4 +95,8 @@ def _build(facts: dict[str, Any], folder: Path) -> nn.Module:
 
 def _without_weights(model: dict[str, Any]) -> dict[str, Any]:
     """The weights it started from are not needed any more, and may be gone."""
-    return {name: value for name, value in model.items() if name != "weights"}
+    kept = {name: value for name, value in model.items() if name != "weights"}
+    if "members" in kept:
+        members = [_without_weights(member) for member in kept["members"]]
+        kept["members"] = [{**member, "model": _without_weights(member["model"])} for member in members]
+    return kept

@@ -9,7 +9,7 @@ from limbeck.data import Augmentation
 from limbeck.errors import RunError
 from limbeck.methods import CE, Method, PseudoLabel
 from limbeck.methods.wrapping import leaves
-from limbeck.models import AnyModel
+from limbeck.models.ensemble import TeacherModel
 from limbeck.recipe import Choice, Recipe, Training
 
 TEACHER: Final = "teacher"
@@ -23,7 +23,7 @@ class Arm:
     """One thing to train, apart from its seed and the tuning choice."""
 
     name: str
-    model: AnyModel
+    model: TeacherModel
     method: Method
     training: Training
     labels: Labels

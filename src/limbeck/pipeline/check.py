@@ -16,18 +16,19 @@ from limbeck.export import exportable
 from limbeck.files import write_json
 from limbeck.methods import CE, Method
 from limbeck.methods.pairs import PairedMethod
-from limbeck.methods.wrapping import leaves
-from limbeck.models import check_answers, count_parameters
+from limbeck.methods.wrapping import leaves, shared_temperature
+from limbeck.models import EnsembleModel, check_answers, count_parameters
 from limbeck.pipeline.answering import asked_live, kept
 from limbeck.pipeline.arms import TEACHER, Arm, assistant_arms, fold_jobs, student_arms, teacher_arm
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
 from limbeck.pipeline.predict import logits_of
 from limbeck.pipeline.teacher import given_teacher, labels_of, weak
+from limbeck.pipeline.weighing import sample_texts, term_texts
 from limbeck.recipe import Execution
 from limbeck.teachers import LiveTeacher
 from limbeck.threads import cores
-from limbeck.training import TrainState, estimate, gradient_conflict, gradient_share, start
+from limbeck.training import TrainState, estimate, start
 from limbeck.types import Teacher
 
 Level = Literal["ok", "warning"]
@@ -114,7 +115,26 @@ def _teacher(context: Context) -> Generator[Finding, None, LiveTeacher]:
                 "away from its end",
                 "warning",
             )
+    yield from _several(context)
     return LiveTeacher(module, classes=len(context.classes), shape=context.shape)
+
+
+def _several(context: Context) -> Iterator[Finding]:
+    """Say how several teachers answer as one, and where that is at another temperature than the method's."""
+    model = context.recipe.teacher.model
+    if not isinstance(model, EnsembleModel):
+        return
+    text = f"{len(model.members)} models answer as one, by {model.combine}"
+    compared = shared_temperature(context.recipe.method)
+    if model.combine == "mean-probability" and compared not in (None, model.temperature):
+        yield Finding(
+            "teacher",
+            f"{text} at temperature {model.temperature:g}, and the method compares at {compared:g}; the student "
+            f"learns from the mean of what they say with teacher.model.temperature: {compared:g}",
+            "warning",
+        )
+    else:
+        yield Finding("teacher", text)
 
 
 def _assistants(context: Context, teacher: LiveTeacher) -> Generator[Finding, None, dict[str, LiveTeacher]]:
@@ -156,15 +176,13 @@ def _student(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Fin
     )
     yield from _layers(context, arm, state.method)
     _check_held(context, arm, state.method, teacher)
-    shares = gradient_share(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
-    text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     ready = arm.answerer == TEACHER and given_teacher(context) is not None
     note = "" if ready else " (with a teacher that is not trained yet)"
-    yield Finding("gradient", f"share of each term on a few batches: {text}{note}")
-    cosines = gradient_conflict(state, stream, teacher, execution=_exact(), teacher_view=context.teacher_view)
-    if cosines:
-        text = ", ".join(f"{one} and {other} {cosine:+.2f}" for (one, other), cosine in cosines.items())
-        yield Finding("gradient", f"cosine of each two terms (1 the same way, -1 against): {text}{note}")
+    view = context.teacher_view
+    for text in term_texts(state, stream, teacher, execution=_exact(), view=view):
+        yield Finding("gradient", f"{text}{note}")
+    for text in sample_texts(state, stream, teacher, view=view):
+        yield Finding("samples", f"{text}{note}")
 
 
 def _layers(context: Context, arm: Arm, method: Method) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from limbeck.data import Augmentation, Parts, Preprocessing, as_source, split
 from limbeck.data.config import ObjectData
 from limbeck.errors import Problem, RecipeError, UserError
 from limbeck.methods import CE, KD, Method
-from limbeck.methods.wrapping import leaves
+from limbeck.methods.wrapping import shared_temperature
 from limbeck.models import Architecture, Together, load_student
 from limbeck.pipeline.events import Event
 from limbeck.pipeline.objects import Factory, Objects, described, factory
@@ -212,17 +212,12 @@ def _module(teacher: nn.Module | str | Path | Sequence[nn.Module | str | Path], 
     if isinstance(teacher, nn.Module):
         return teacher
     if isinstance(teacher, (list, tuple)):
-        return Together([_module(member, method) for member in teacher], temperature=_temperature(method))
+        return Together(
+            [_module(member, method) for member in teacher], temperature=shared_temperature(method) or 1.0
+        )
     if isinstance(teacher, (str, Path)):
         return load_student(Path(teacher))
     raise UserError(
         f"teacher must be a torch module, a folder with a saved one, a list of these, or a model configuration, got "
         f"{type(teacher).__name__}. Wrap what you have in a torch.nn.Module that returns logits."
     )
-
-
-def _temperature(method: Method) -> float:
-    """At which the student is compared with the teacher, where all parts agree on it; 1 otherwise."""
-    fields = [dict(leaf) for leaf in leaves(method) if leaf.reads.teacher]
-    found = {each["temperature"] for each in fields if "temperature" in each}
-    return float(found.pop()) if len(found) == 1 else 1.0

@@ -12,7 +12,7 @@ from limbeck.data import contamination
 from limbeck.evaluation import Candidate, advice, metrics
 from limbeck.files import read_json, write_json
 from limbeck.methods import dump
-from limbeck.models import count_parameters
+from limbeck.models import EnsembleModel, count_parameters
 from limbeck.models.object import ObjectModel
 from limbeck.pipeline import assemble
 from limbeck.pipeline.assemble import METRIC, Answers
@@ -123,7 +123,7 @@ def _teacher(context: Context, answers: Answers) -> TeacherResult:
     parameters = count_parameters(module)
     view, model = context.recipe.teacher.view, context.recipe.teacher.model
     return TeacherResult(
-        name=model.name if isinstance(model, ObjectModel) else model.kind,
+        name=model.name if isinstance(model, (EnsembleModel, ObjectModel)) else model.kind,
         parameters=parameters,
         bytes=parameters * 4,
         metrics=metrics(answers.of("teacher"), answers.labels),

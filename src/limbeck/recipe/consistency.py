@@ -10,8 +10,7 @@ from limbeck.data.config import AnyData, Digits, FashionMNIST, ImageFolder
 from limbeck.methods import CE, Method
 from limbeck.methods.algebra import parts
 from limbeck.methods.wrapping import leaves
-from limbeck.models.object import ObjectModel
-from limbeck.models.python import PythonModel
+from limbeck.recipe.answering import Conflict, folds, trained_or_given
 from limbeck.recipe.keeping import kind_of
 from limbeck.recipe.lines import Path, dotted
 from limbeck.recipe.training import Cosine, Training
@@ -19,8 +18,6 @@ from limbeck.types import Few
 
 if TYPE_CHECKING:
     from limbeck.recipe.schema import Recipe
-
-Conflict = tuple[Path, str]
 
 
 def conflicts(recipe: Recipe) -> list[Conflict]:
@@ -105,38 +102,9 @@ def _all_labelled(data: AnyData) -> bool:
 
 
 def _teacher(recipe: Recipe) -> Iterator[Conflict]:
-    teacher = recipe.teacher
     yield from _distils(("method",), recipe.method)
-    yield from _folds(recipe)
-    if teacher.pretrained and not isinstance(teacher.model, (PythonModel, ObjectModel)):
-        yield (
-            ("teacher", "pretrained"),
-            f"must be false for a model of kind {teacher.model.kind!r}, which starts untrained; "
-            "give its weights instead",
-        )
-
-
-def _folds(recipe: Recipe) -> Iterator[Conflict]:
-    folds = recipe.teacher.folds
-    if folds is None:
-        return
-    path = ("teacher", "folds")
-    if recipe.teacher.given or isinstance(recipe.teacher.model, ObjectModel):
-        yield (
-            path,
-            f"must be null where the teacher comes trained, got {folds}: nothing is trained without a fold",
-        )
-    if recipe.teacher.keep_taps is not None:
-        yield (
-            path,
-            f"must be null where layers are stored (teacher.keep_taps), got {folds}: each fold has others",
-        )
-    methods = [recipe.method, *(assistant.method for assistant in recipe.assistants if assistant.method)]
-    if any(method.reads.inside for method in methods):
-        yield (
-            path,
-            f"must be null where a method reads inside the teacher, got {folds}: each fold has another teacher",
-        )
+    yield from folds(recipe)
+    yield from trained_or_given(recipe.teacher)
 
 
 def _distils(path: Path, method: Method) -> Iterator[Conflict]:

@@ -24,6 +24,7 @@ from limbeck.data.preprocessing import Preprocessing
 from limbeck.data.views import Augmentation
 from limbeck.methods import CE, KD, AnyMethod
 from limbeck.models.config import AnyModel
+from limbeck.models.ensemble import EnsembleModel, TeacherModel
 from limbeck.models.python import PythonModel
 from limbeck.recipe import consistency
 from limbeck.recipe.assistant import Assistant
@@ -80,8 +81,8 @@ View = Annotated[
 class TeacherRecipe(Frozen):
     """Who answers: a model that is trained here, or one that is given."""
 
-    model: AnyModel
-    """What the teacher is."""
+    model: TeacherModel
+    """What the teacher is; ``kind: ensemble`` takes several trained models for one."""
 
     weights: Path | None = None
     """Its weights (safetensors, or a state dict saved by torch), relative to the folder the command is run
@@ -128,6 +129,8 @@ class TeacherRecipe(Frozen):
     @property
     def given(self) -> bool:
         """Whether it is used as it comes, without training."""
+        if isinstance(self.model, EnsembleModel):
+            return True
         own = self.model.weights if isinstance(self.model, PythonModel) else None
         return self.pretrained or self.weights is not None or own is not None
 
