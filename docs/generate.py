@@ -23,6 +23,7 @@ BLOCKS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "README.md": ("figures", lambda: figures.demo_figures(RESULTS)),
     "docs/benchmarks.md": ("figures", lambda: figures.benchmarks(RESULTS)),
     "docs/recipe.md": ("fields", reference.recipe_fields),
+    "docs/data-free.md": ("settings", reference.data_free_settings),
     "docs/methods.md": ("index", pages.index),
     "docs/scoreboard.md": ("board", lambda: scoreboard.page(RESULTS)),
     "docs/report.md": ("fields", reference.report_fields),
