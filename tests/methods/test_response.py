@@ -98,6 +98,15 @@ def test_nothing_pulls_where_the_student_answers_as_the_teacher_does(kind: type[
     assert gradient(kind(), STUDENT.clone()).abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("kind", [*DIVERGENCES, TotalVariation], ids=lambda kind: kind.__name__)
+def test_what_is_logged_is_the_divergence_and_not_the_cross_entropy(kind: type[Method]) -> None:
+    """Without the teacher's entropy the gradient is right and the number that a reader sees is not."""
+    for answers in (STUDENT, 1e-3 * STUDENT):  # sure of itself, and of nothing
+        outputs = Outputs(answers)
+        (term,) = kind().loss(outputs, Outputs(answers.clone()), BATCH, None).values()
+        assert term.values.abs().max() < 1e-9
+
+
 def test_skewed_by_nothing_are_the_plain_divergences() -> None:
     torch.testing.assert_close(gradient(SkewKL(skew=0.0), TEACHER), gradient(KD(), TEACHER))
     torch.testing.assert_close(gradient(SkewReverseKL(skew=0.0), TEACHER), gradient(ReverseKL(), TEACHER))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import MethodError, TeacherError
+from limbeck.losses import forward_kl
 from limbeck.methods.ce import CE
 from limbeck.methods.kd import KD
 from limbeck.training.own_loop import distilling
@@ -89,3 +90,25 @@ def test_the_students_mode_stays_the_callers(bench) -> None:
         d.loss(bench.batches().batch(0))
     assert student.training
     assert not student[2].training
+
+
+def test_a_model_that_is_its_own_teacher_is_taught_by_what_it_was(bench) -> None:
+    """Fine-tuned, pruned and quantised students are given themselves: the teacher must not move along."""
+    student, batch = bench.plain_mlp().train(), bench.batches().batch(0)
+    with torch.no_grad():
+        before = student.eval()(batch.inputs)
+    student.train()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.5)
+    with distilling(student, student, KD(temperature=1)) as d:
+        for _ in range(3):
+            optimizer.zero_grad()
+            (d.loss(batch) + student(batch.inputs).square().mean()).backward()
+            optimizer.step()
+        moved = d.loss(batch)
+    with torch.no_grad():
+        logits = student(batch.inputs)
+    expected = forward_kl(logits, before).mean()
+    assert float(expected) > 1e-4
+    torch.testing.assert_close(moved.detach(), expected)
+    assert student.training
+    assert all(parameter.requires_grad for parameter in student.parameters())
