@@ -82,7 +82,7 @@ class TeacherRecipe(Frozen):
     """Who answers: a model that is trained here, or one that is given."""
 
     model: TeacherModel
-    """What the teacher is; ``kind: ensemble`` takes several trained models for one."""
+    """What the teacher is. ``kind: ensemble`` takes several trained models for one."""
 
     weights: Path | None = None
     """Its weights (safetensors, or a state dict saved by torch), relative to the folder the command is run
