@@ -49,6 +49,10 @@ def test_a_store_is_listed_inspected_and_verified_by_the_start_of_its_name(store
     assert "checksum is right" in targets("verify", store.name).stdout
 
 
+def test_a_store_is_found_by_its_folder_too(store: Path) -> None:
+    assert store.name in targets("inspect", str(store)).stdout
+
+
 def test_damage_is_the_exit_code_of_verify_and_inspect(store: Path) -> None:
     answers = store / "answers.bin"
     answers.write_bytes(answers.read_bytes()[:-2])

@@ -136,7 +136,7 @@ def _confirmed(path: Path) -> bool:
 
 
 def _row(found: Summary) -> tuple[str, ...]:
-    state = "damaged" if found.problem and not found.key else "complete" if found.complete else "incomplete"
+    state = "incomplete" if found.key and not found.complete else "damaged" if found.problem else "complete"
     answered = f"{found.held:,}/{found.records:,}"
     return found.name, found.teacher, found.data, answered, size(found.bytes), state
 
@@ -153,6 +153,8 @@ def _path(name: str) -> Path:
     matching = [path for other, path in stores.items() if other.startswith(name)]
     if name in stores:
         return stores[name]
+    if (named := Path(name).resolve()) in stores.values():
+        return named
     if len(matching) == 1:
         return matching[0]
     if matching:

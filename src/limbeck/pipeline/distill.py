@@ -217,6 +217,11 @@ def _module(teacher: nn.Module | str | Path | Sequence[nn.Module | str | Path], 
         )
     if isinstance(teacher, (str, Path)):
         return load_student(Path(teacher))
+    if isinstance(teacher, Architecture):
+        raise UserError(
+            f"a list of teachers holds {type(teacher).__name__}, a configuration, and only a single teacher is "
+            "trained here; expected trained modules and folders. Train it first, and give the module."
+        )
     raise UserError(
         f"teacher must be a torch module, a folder with a saved one, a list of these, or a model configuration, got "
         f"{type(teacher).__name__}. Wrap what you have in a torch.nn.Module that returns logits."

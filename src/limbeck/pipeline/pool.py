@@ -114,8 +114,8 @@ class Pool:
                 raise _revived(line)
             case _:
                 raise RunError(
-                    f"The process that trained {worker.job} ended with code {line.get('code')} (perhaps out of "
-                    "memory). Run the same command again; it goes on from the last checkpoint."
+                    f"The process at work on {worker.job} ended with code {line.get('code')} (perhaps out of "
+                    "memory). Run the same command again; it goes on from what is kept."
                 )
 
 

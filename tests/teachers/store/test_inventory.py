@@ -40,6 +40,12 @@ def test_a_summary_says_what_is_kept_and_what_it_costs(teacher, pool, preprocess
     assert summary.model_dump(mode="json")["records"] == 50
 
 
+def test_the_list_compares_lengths(key, fill):
+    folder = fill(key).folder
+    folder.answers.write_bytes(folder.answers.read_bytes()[:-5])
+    assert "is truncated" in list_stores()[0].problem
+
+
 def test_inspecting_compares_checksums(key, fill):
     folder = fill(key).folder
     data = bytearray(folder.answers.read_bytes())

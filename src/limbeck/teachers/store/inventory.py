@@ -13,7 +13,7 @@ from limbeck.teachers.store.claims import being_filled, store_lock
 from limbeck.teachers.store.format import StoreFolder, targets_home
 from limbeck.teachers.store.kept_error import KeptError, joined
 from limbeck.teachers.store.key import StoreKey
-from limbeck.teachers.store.reader import check_whole
+from limbeck.teachers.store.reader import check_length, check_whole
 from limbeck.types import Frozen
 
 
@@ -61,7 +61,7 @@ class Summary(Frozen):
 
 
 def list_stores(cache: Path | None = None) -> list[Summary]:
-    """All stores, the newest first; checksums are not compared.
+    """All stores, the newest first; lengths are compared, checksums are not.
 
     Args:
         cache: Where stores lie; by default the user's cache.
@@ -132,9 +132,7 @@ def _summary(path: Path) -> Summary:
         name=path.name,
         path=path,
         bytes=size,
-        problem=None
-        if complete
-        else "It is incomplete. Run `limbeck label` again: it asks only for the rest.",
+        problem=_problem(folder),
         teacher=manifest.teacher_name,
         data=manifest.source_name,
         key=manifest.key,
@@ -145,6 +143,14 @@ def _summary(path: Path) -> Summary:
         error=joined(errors) if errors else None,
         created=manifest.created,
     )
+
+
+def _problem(folder: StoreFolder) -> str | None:
+    try:
+        check_length(folder)
+    except StoreError as error:
+        return str(error)
+    return None
 
 
 def _bytes(path: Path) -> int:

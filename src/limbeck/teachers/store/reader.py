@@ -23,6 +23,7 @@ from limbeck.types import CLEAN, Outputs
 
 _MEMORY_BYTES: Final = 256 * 2**20
 _NAMED: Final = 5
+_CURE: Final = "Run `limbeck label` again: it keeps what is whole and asks only for the rest."
 
 
 class Store:
@@ -170,25 +171,34 @@ def check_whole(folder: StoreFolder) -> None:
     Raises:
         StoreError: If it is incomplete, truncated or corrupt.
     """
-    cure = "Run `limbeck label` again: it keeps what is whole and asks only for the rest."
+    check_length(folder)
     name = f"The store {folder.path}"
-    if not folder.answers.is_file():
-        held = sum(folder.shard(number).is_file() for number in folder.shards)
-        raise StoreError(f"{name} is incomplete: {held} of {len(folder.shards)} shards are there. {cure}")
-    expected, found = folder.manifest.records * folder.record_bytes, folder.answers.stat().st_size
-    if found != expected:
-        word = "truncated" if found < expected else "too long"
-        raise StoreError(f"{name} is {word}: answers.bin has {found} bytes, expected {expected}. {cure}")
     if not folder.ids.is_file() or sha256(folder.ids) != folder.manifest.ids_sha256:
-        raise StoreError(f"{name} is corrupt: the checksum of ids.bin differs from the manifest's. {cure}")
+        raise StoreError(f"{name} is corrupt: the checksum of ids.bin differs from the manifest's. {_CURE}")
     damaged = folder.damaged()
     if damaged:
         named = ", ".join(str(number) for number in damaged[:_NAMED])
         raise StoreError(
             f"{name} is corrupt: {len(damaged)} of {len(folder.shards)} shards have another checksum "
             "than when they "
-            f"were written (shard {named}). {cure}"
+            f"were written (shard {named}). {_CURE}"
         )
+
+
+def check_length(folder: StoreFolder) -> None:
+    """See whether all answers are there, without reading them.
+
+    Raises:
+        StoreError: If the store is incomplete or truncated.
+    """
+    name = f"The store {folder.path}"
+    if not folder.answers.is_file():
+        held = sum(folder.shard(number).is_file() for number in folder.shards)
+        raise StoreError(f"{name} is incomplete: {held} of {len(folder.shards)} shards are there. {_CURE}")
+    expected, found = folder.manifest.records * folder.record_bytes, folder.answers.stat().st_size
+    if found != expected:
+        word = "truncated" if found < expected else "too long"
+        raise StoreError(f"{name} is {word}: answers.bin has {found} bytes, expected {expected}. {_CURE}")
 
 
 class _Part:
