@@ -179,7 +179,11 @@ class Context:
         )
         needed = stream.epochs(training.steps)
         if asks and isinstance(view, Epochs) and needed > view.epochs:
-            who = "samples" if training.labelled_share is None else "labelled samples, which labelled_share repeats,"
+            who = (
+                "samples"
+                if training.labelled_share is None
+                else "labelled samples, which labelled_share repeats,"
+            )
             raise UserError(
                 f"teacher.view.epochs is {view.epochs}, and {arm.name} goes through its {who} {needed} times in "
                 f"{training.steps} steps of {training.batch_examples}, each time in a view of its own. Set "
