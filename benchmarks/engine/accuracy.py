@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -142,7 +142,9 @@ def _torchdistill(task: Task, teacher: nn.Module, one: WholeTraining, home: Path
 
 
 def _train_teacher(task: Task, path: Path) -> None:
-    factory: Callable[[], nn.Module] = lambda: _MODEL.build(task.shape, task.classes)  # noqa: E731
+    def factory() -> nn.Module:
+        return _MODEL.build(task.shape, task.classes)
+
     execution = measure_plan(
         factory, None, task.shape, task.classes, batch_examples=BATCH_EXAMPLES, cores=1
     ).plan.student

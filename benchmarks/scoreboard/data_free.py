@@ -11,20 +11,16 @@ from torch import Tensor
 
 from benchmarks.scoreboard.protocol import (
     AUGMENTATION,
-    EXACT,
     EXECUTION,
     Bench,
     Outcome,
     PairOfModels,
-    forget_peak,
-    peak_mb,
+    followed,
 )
 from limbeck.data import Arrays, Stream
 from limbeck.methods import KD, Method
-from limbeck.pipeline.predict import logits_of
 from limbeck.recipe import SGD, OneCycle, Training
 from limbeck.teachers import LiveTeacher
-from limbeck.training import start, train
 from limbeck.training.inversion import Inversion, invert
 from limbeck.training.made import collected
 from limbeck.training.synthesis import Synthesis, synthesise
@@ -78,26 +74,11 @@ def fit(bench: Bench, pair: PairOfModels, row: str, *, seed: int) -> tuple[Outco
     began = time.process_time()
     images = _images(bench, teacher, MAKERS[row], seed)
     making = time.process_time() - began
-    forget_peak()
     stream = Stream(
         Arrays(images, None, classes=bench.splits.train.classes, name="made"),
         bench.preprocessing, batch_examples=BATCH_EXAMPLES, seed=seed, augmentation=AUGMENTATION,
     )  # fmt: skip
-    state = start(
-        lambda: bench.build(pair.student), METHOD, teacher, stream,
-        training=TRAINING, execution=EXECUTION, seed=seed, teacher_view="same",
-    )  # fmt: skip
-    began = time.process_time()
-    for _ in train(state, stream, teacher, execution=EXECUTION, teacher_view="same"):
-        pass
-    spent, peak = time.process_time() - began, peak_mb()
-    student, test = state.student.eval(), bench.splits.test
-    outcome = Outcome(
-        validation=bench.accuracy(student),
-        right=(logits_of(student, test, bench.preprocessing, EXACT).argmax(1) == test.labels).numpy(),
-        seconds_per_epoch=spent * len(images) / (STEPS * BATCH_EXAMPLES),
-        peak_mb=peak,
-    )
+    outcome = followed(bench, pair, METHOD, teacher, stream, TRAINING, seed=seed, epoch_examples=len(images))
     return outcome, round(making, 1)
 
 

@@ -124,6 +124,14 @@ def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untraine
     teacher = bench.teacher(pair, untrained=untrained)
     stream = bench.stream(seed=seed)
     training = training_of(pair.student, STEPS, BATCH_EXAMPLES)
+    return followed(bench, pair, method, teacher, stream, training, seed=seed, epoch_examples=LABELS)
+
+
+def followed(
+    bench: Bench, pair: PairOfModels, method: Method, teacher: LiveTeacher, stream: Stream, training: Training,
+    *, seed: int, epoch_examples: int,
+) -> Outcome:  # fmt: skip
+    """Train a student, watch time and memory, and ask it about the validation and test samples."""
     forget_peak()
     state = start(
         lambda: bench.build(pair.student), method, teacher, stream,
@@ -139,7 +147,7 @@ def fit(bench: Bench, pair: PairOfModels, method: Method, *, seed: int, untraine
     return Outcome(
         validation=bench.accuracy(shipped),
         right=right,
-        seconds_per_epoch=spent * LABELS / (STEPS * BATCH_EXAMPLES),
+        seconds_per_epoch=spent * epoch_examples / (training.steps * training.batch_examples),
         peak_mb=peak,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Literal
@@ -15,15 +14,15 @@ from torch import Tensor, nn
 
 from limbeck.errors import MethodError
 from limbeck.methods.base import Reads, Traced, answered
-from limbeck.methods.sample_weights import check_units
-from limbeck.methods.wrapping import AnyMethod, Modifier, weighted
-from limbeck.types import Batch, Outputs, Terms
+from limbeck.methods.per_example import Weighing
+from limbeck.methods.wrapping import AnyMethod
+from limbeck.types import Batch, Outputs
 
 _FEW: Final = 0.1
 """Below this share of a batch the weights leave so little of it that it is said."""
 
 
-class Importance(Modifier):
+class Importance(Weighing):
     r"""Weigh samples by how much likelier they are where the student will be used than in the transfer set.
 
     .. math:: w(x) = \min\left(\frac{p_{target}(x)}{p_{transfer}(x)}, \, largest\right), \quad
@@ -111,7 +110,7 @@ class Importance(Modifier):
         return replace(reads, teacher=reads.teacher or bool(self.coefficients))
 
     def init(self, traced: Traced) -> nn.Module | None:
-        check_units(self, self.of.weights(traced.teacher, traced.batch), traced.batch)
+        connectors = super().init(traced)
         classes = traced.student.logits.shape[-1]
         if self.coefficients and len(self.coefficients) != classes:
             raise MethodError(
@@ -127,7 +126,7 @@ class Importance(Modifier):
                 UserWarning,
                 stacklevel=2,
             )
-        return super().init(traced)
+        return connectors
 
     def each(self, teacher: Outputs | None, batch: Batch) -> Float[Tensor, " batch"]:
         """One weight an example.
@@ -147,17 +146,6 @@ class Importance(Modifier):
         if self.given:
             ratio = ratio * _looked_up(self.given, batch)
         return ratio.clamp(max=self.largest).float()
-
-    def weights(self, teacher: Outputs | None, batch: Batch) -> Mapping[str, Tensor]:
-        each = self.each(teacher, batch)
-        return {name: theirs * each for name, theirs in self.of.weights(teacher, batch).items()}
-
-    def changed(
-        self, student: Outputs, teacher: Outputs | None, batch: Batch, state: nn.Module | None
-    ) -> Terms:
-        terms = super().changed(student, teacher, batch, state)
-        check_units(self, {name: term.values for name, term in terms.items()}, batch)
-        return weighted(terms, self.weights(teacher, batch))
 
 
 def effective_samples(weights: Float[Tensor, " samples"]) -> float:

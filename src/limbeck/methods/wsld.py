@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.losses.classification import cross_entropy
-from limbeck.methods.base import Reads, Traced, answered
-from limbeck.methods.sample_weights import check_units
-from limbeck.methods.wrapping import Modifier
+from limbeck.methods.base import Reads, answered
+from limbeck.methods.per_example import PerExample
 from limbeck.types import Batch, Outputs, Terms
 
 
-class WSLD(Modifier):
+class WSLD(PerExample):
     r"""Listen less to the teacher on samples that the student already fits better than the teacher does.
 
     .. math:: w = 1 - \exp(-CE^s / CE^t)
@@ -43,15 +42,10 @@ class WSLD(Modifier):
     def reads(self) -> Reads:
         return replace(super().reads, teacher=True, labels="some")
 
-    def init(self, traced: Traced) -> nn.Module | None:
-        check_units(self, self.of.weights(traced.teacher, traced.batch), traced.batch)
-        return super().init(traced)
-
     def changed(
         self, student: Outputs, teacher: Outputs | None, batch: Batch, state: nn.Module | None
     ) -> Terms:
         terms = super().changed(student, teacher, batch, state)
-        check_units(self, {name: term.values for name, term in terms.items()}, batch)
         each = _factor(student.logits.detach(), answered(self, teacher).logits, batch)
         return {
             name: replace(term, values=term.values * each.to(term.values.dtype))
