@@ -26,7 +26,8 @@ def main(minutes: float) -> None:
     end = time.monotonic() + 60 * minutes
     workers = int(os.environ.get("WORKERS", len(os.sched_getaffinity(0))))
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["benchmarks.scoreboard.shards"])  # imported once, not by each shard
+    # imported once, not by each shard; torch would import the second when it builds an optimizer
+    processes.set_forkserver_preload(["benchmarks.scoreboard.shards", "torch._dynamo"])
     running: dict[Any, tuple[BaseProcess, Shard]] = {}
     tried: set[str] = set()
     while True:

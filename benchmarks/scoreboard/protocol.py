@@ -26,7 +26,7 @@ from limbeck.training.randomness import drawing
 from limbeck.types import digest
 
 LABELS: Final = 5000
-STEPS: Final = 600
+STEPS: Final = 400
 BATCH_EXAMPLES: Final = 64
 TEACHER_BATCH_EXAMPLES: Final = 128
 EXECUTION: Final = Execution(precision="bf16", layout="channels_last", threads=1)

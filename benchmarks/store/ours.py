@@ -18,7 +18,7 @@ from limbeck.teachers.store.format import Manifest, StoreFolder, id_bytes
 from limbeck.teachers.store.keeping import keep_of
 from limbeck.teachers.store.kept_error import KeptError
 from limbeck.teachers.store.sparse_kinds import known
-from limbeck.teachers.store.writer import begin, seal, write_shard
+from limbeck.teachers.store.writer import begin, make_room, seal, write_shard
 from limbeck.types import CLEAN
 
 SHARD_ROWS = 8192
@@ -38,12 +38,13 @@ def sample_ids(count: int) -> Tensor:
 
 
 def written(rows: NDArray[Any], ids: NDArray[np.int64], path: Path) -> StoreFolder:
-    """A complete store of some rows: shards with checksums and notes, each on the disk, then one file of them all."""
+    """A complete store of some rows: shards with checksums and notes, all on the disk at the end."""
     manifest = Manifest(
         key=key(), records=len(rows), shard_records=SHARD_ROWS, teacher_name="benchmark", source_name="benchmark",
         ids_sha256=hashlib.sha256(id_bytes(ids)).hexdigest(), created="2026-01-01T00:00:00+00:00", versions={},
     )  # fmt: skip
     folder = begin(path, manifest, ids)
+    make_room(folder)
     answers = rows.view(folder.dtype).reshape(len(rows), 1)
     for number in folder.shards:
         records = folder.records(number)

@@ -16,8 +16,12 @@ from limbeck.errors import DiskError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` and rename it over ``path`` when the block ends well.
+
+    Args:
+        path: What is replaced.
+        flush: Wait until it is on the disk. Without, a power failure can lose it, though no kill can.
 
     Raises:
         DiskError: If the disk is full, read-only, or not ours to write; ``path`` is then as it was.
@@ -28,8 +32,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         try:
             with beside.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    file.flush()
+                    os.fsync(file.fileno())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -52,9 +57,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(f"{path} could not be written: {cures[error.errno]}.") from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` whole or not at all."""
-    with replacing(path) as file:
+def write_bytes(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Write ``data`` whole or not at all; see :func:`replacing`."""
+    with replacing(path, flush=flush) as file:
         file.write(data)
 
 

@@ -19,7 +19,7 @@ from filelock import FileLock
 from limbeck.errors import DiskError, StoreError, TeacherError
 from limbeck.teachers import LiveTeacher
 from limbeck.teachers.store import label, labelling, list_stores, open_store, store_key
-from limbeck.teachers.store.format import targets_home
+from limbeck.teachers.store.format import StoreFolder, targets_home
 from limbeck.types import Batch, Outputs
 
 SAMPLES, BATCH, SHARD = 50, 4, 12
@@ -111,10 +111,11 @@ def test_what_a_kill_left_half_written_is_swept(key, fill, teacher):
     with pytest.raises(KeyboardInterrupt):
         fill(key)
     folder = targets_home() / key.digest
-    (folder / ".shard-00001.bin.abcd.tmp").write_bytes(b"half")
+    (folder / ".shard-00001.json.abcd.tmp").write_bytes(b"half")
     teacher.fail_at = None
     fill(key)
-    assert sorted(file.suffix for file in folder.iterdir()) == [".bin", ".bin", *[".json"] * 6]
+    files = {file.name for file in folder.iterdir()}
+    assert files == {"manifest.json", "ids.bin", "answers.bin", "notes.jsonl"}
 
 
 def test_the_order_of_the_source_and_of_the_shards_does_not_change_the_bytes(pool, key, fill, tmp_path):
@@ -136,7 +137,7 @@ def test_damage_is_repaired_by_asking_for_the_damaged_shard_only(where, teacher,
 
 
 def _harm(folder, where):
-    file = {"note": folder.note_path(1), "ids": folder.ids}.get(where, folder.answers)
+    file = {"note": folder.notes_path, "ids": folder.ids}.get(where, folder.answers)
     data = bytearray(file.read_bytes())
     data[20 * folder.record_bytes if where == "answers" else 3] ^= 1
     file.write_bytes(data[:-1] if where == "truncated" else data)
@@ -154,9 +155,10 @@ def test_a_shard_that_was_harmed_while_filling_is_asked_for_again(harm, teacher,
     teacher.fail_at = 9
     with pytest.raises(KeyboardInterrupt):
         fill(key)
-    shard = targets_home() / key.digest / "shard-00000.bin"
-    data = shard.read_bytes()
-    shard.write_bytes(data[:-1] if harm == "truncated" else data[:-1] + bytes([data[-1] ^ 1]))
+    folder = StoreFolder.read(targets_home() / key.digest)
+    data, last = bytearray(folder.part.read_bytes()), sum(folder.place(1)) - 1
+    data[last] ^= 1
+    folder.part.write_bytes(data[:last] if harm == "truncated" else data)
     teacher.fail_at = None
     teacher.asked.clear()
     fill(key)
@@ -172,8 +174,10 @@ def test_a_shard_of_another_store_is_not_taken_for_ours(
         with pytest.raises(KeyboardInterrupt):
             fill(name, teacher=asked)
         asked.fail_at = None
-    for file in (targets_home() / theirs.digest).glob("shard-00000.*"):
-        shutil.copy(file, targets_home() / key.digest)
+    held, given = (StoreFolder.read(targets_home() / name.digest) for name in (key, theirs))
+    shutil.copy(given.note_path(0), held.path)
+    with held.part.open("r+b") as file:
+        file.write(given.answers_of(0))
     teacher.asked.clear()
     fill(key)
     assert len(teacher.asked) == SAMPLES - SHARD
@@ -224,23 +228,33 @@ def test_an_answer_that_cannot_be_kept_names_the_sample(value, words, teacher, p
         fill(key, teacher=Broken(teacher, sample, value))
 
 
-def test_a_full_disk_keeps_the_shards_that_were_written(teacher, key, fill, monkeypatch):
+@pytest.mark.parametrize("refused", [3, 4])
+def test_a_disk_that_refuses_when_all_is_answered_loses_nothing(refused, teacher, key, fill, monkeypatch):
     real, calls = os.fsync, []
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) == 7:  # ids, manifest, then two files a shard: the third shard's
+        if len(calls) == refused:  # ids, manifest, all answers, all notes
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskError, match="the disk is full"):
         fill(key)
-    assert list_stores()[0].held == 24
+    assert (list_stores()[0].held, list_stores()[0].complete) == (SAMPLES, False)
     assert not list((targets_home() / key.digest).glob(".*.tmp"))
     teacher.asked.clear()
     fill(key)
-    assert len(teacher.asked) == SAMPLES - 24
+    assert not teacher.asked
+
+
+def test_places_of_answers_that_are_to_come_take_no_space(teacher, key, fill, monkeypatch):
+    monkeypatch.setattr(teacher, "fail_at", 1)
+    with pytest.raises(KeyboardInterrupt):
+        fill(key)
+    folder = StoreFolder.read(targets_home() / key.digest)
+    assert folder.part.stat().st_size == folder.size
+    assert list_stores()[0].bytes < folder.size + 2000
 
 
 def test_a_disk_that_is_too_small_is_refused_before_the_first_question(teacher, key, fill, monkeypatch):

@@ -94,9 +94,9 @@ def test_a_push_that_was_cut_short_goes_on_with_what_is_lacking(key, fill, url, 
     sent: list[int] = []
     real = Remote.push
 
-    def counted(self, folder, number):
-        sent.append(number)
-        real(self, folder, number)
+    def counted(self, folder, note):
+        sent.append(note.number)
+        real(self, folder, note)
 
     monkeypatch.setattr(Remote, "push", counted)
     half = push(path, url)

@@ -111,7 +111,7 @@ def test_a_store_that_is_being_filled_is_not_removed_and_a_removed_one_is_said(l
 def test_half_written_files_of_others_are_left_alone(labeller, key):
     busy = labeller()
     next(busy), next(busy)
-    theirs = targets_home() / key.digest / ".shard-00000.bin.abcd.tmp"
+    theirs = targets_home() / key.digest / ".shard-00000.json.abcd.tmp"
     theirs.write_bytes(b"half")
     other = labeller()
     next(other), next(other)

@@ -13,7 +13,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from limbeck.errors import StoreError
-from limbeck.teachers.store.format import StoreFolder
+from limbeck.teachers.store.format import StoreFolder, shard_name
 
 POLL_SECONDS: Final = 0.5
 """How long a process waits before it looks again at what the others do."""
@@ -56,7 +56,7 @@ def claimed(folder: StoreFolder, number: int) -> Iterator[bool]:
         StoreError: If the store was removed meanwhile.
     """
     _check_there(folder)
-    lock = FileLock(folder.path / f".{folder.shard(number).stem}{_SUFFIX}")
+    lock = FileLock(folder.path / f".{shard_name(number)}{_SUFFIX}")
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -108,8 +108,8 @@ class Filling:
             self._damaged.discard(number)
             if self._remote is None or not self._remote.fetch(folder, number):
                 yield from self._ask(number)
-                if self._remote is not None:
-                    self._remote.push(folder, number)
+                if self._remote is not None and (note := folder.note(number)) is not None:
+                    self._remote.push(folder, note)
         self._left.remove(number)
         self._look()
         yield self.progress()

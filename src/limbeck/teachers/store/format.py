@@ -1,31 +1,32 @@
 """How a store lies on disk, and how it is known to be whole.
 
 A folder named by its key's digest holds ``manifest.json``, ``ids.bin`` (sorted int64), and, while it is being
-filled, ``shard-00000.bin`` with a note beside it, ``shard-00000.json``, that says what its checksum is. A
-complete store has one ``answers.bin`` (the shards one after another, which reads fastest) and the notes.
-Records are of one width, one for each view, in the order of the ids; numbers are little-endian. What a record holds
-follows from ``key.keep`` in the manifest; see :mod:`limbeck.teachers.store.keeping`.
+filled, ``answers.part``, in which each shard has its place, and for each shard that is there a note,
+``shard-00000.json``, that says what its checksum is. A complete store has the same file under the name
+``answers.bin``, and all notes in ``notes.jsonl``. Records are of one width, one for each view, in the order of the
+ids; numbers are little-endian. What a record holds follows from ``key.keep`` in the manifest; see
+:mod:`limbeck.teachers.store.keeping`.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from limbeck.errors import StoreError
-from limbeck.files import cache_home, read_json, sha256
+from limbeck.files import cache_home, read_json
 from limbeck.teachers.store.kept_error import KeptError
 from limbeck.teachers.store.key import StoreKey
 from limbeck.types import Frozen
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Changes whenever an older Limbeck could not read a newer store, or the other way round."""
 
 IDS: Final = np.dtype("<i8")
@@ -77,8 +78,8 @@ class Note(Frozen):
     records: PositiveInt
     """Samples."""
 
-    sha256: str
-    """Of its bytes."""
+    xxh3: str
+    """Of its bytes: XXH3 with 128 bits, in hex."""
 
     batch_examples: PositiveInt
     """In what blocks the teacher was asked: the same blocks give the same bits."""
@@ -141,13 +142,29 @@ class StoreFolder:
         """The sorted ids."""
         return self.path / "ids.bin"
 
-    def shard(self, number: int) -> Path:
-        """One shard's answers, until there are all."""
-        return self.path / f"shard-{number:05}.bin"
+    @property
+    def part(self) -> Path:
+        """The answers that there are, each shard at its place, until there are all."""
+        return self.path / "answers.part"
+
+    @property
+    def notes_path(self) -> Path:
+        """The notes of all shards, a line each, once there are all."""
+        return self.path / "notes.jsonl"
 
     def note_path(self, number: int) -> Path:
-        """One shard's note."""
-        return self.path / f"shard-{number:05}.json"
+        """One shard's note, until there are all."""
+        return self.path / f"{shard_name(number)}.json"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all answers."""
+        return self.manifest.records * self.record_bytes
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Where one shard begins among all answers, and how many bytes it has."""
+        records = self.records(number)
+        return records.start * self.record_bytes, len(records) * self.record_bytes
 
     def records(self, number: int) -> range:
         """Which records one shard holds."""
@@ -155,17 +172,28 @@ class StoreFolder:
         return range(start, min(start + self.manifest.shard_records, self.manifest.records))
 
     def note(self, number: int) -> Note | None:
-        """One shard's note; ``None`` where it is missing, damaged, or of another store or shard."""
+        """One shard's note while the store is being filled; ``None`` where it is missing, damaged, or of another."""
         try:
-            value = read_json(self.note_path(number))
-        except (FileNotFoundError, ValueError):
+            return self.accepted(self.note_path(number).read_bytes(), number)
+        except FileNotFoundError:
             return None
-        return self.accepted(value, number)
 
-    def accepted(self, value: object, number: int) -> Note | None:
+    def notes(self) -> dict[int, Note]:
+        """The notes of all shards that have one, whether the store is complete or not."""
+        if not self.answers.exists():
+            found = ((number, self.note(number)) for number in self.shards)
+        else:
+            lines = self.notes_path.read_bytes().splitlines() if self.notes_path.is_file() else []
+            found = (
+                (number, self.accepted(line, number))
+                for number, line in zip(self.shards, lines, strict=False)
+            )
+        return {number: note for number, note in found if note is not None}
+
+    def accepted(self, text: bytes, number: int) -> Note | None:
         """A note as it was read; ``None`` where it is damaged, or of another store or shard."""
         try:
-            note = Note.model_validate(value)
+            note = Note.model_validate_json(text)
         except ValidationError:
             return None
         records = self.records(number)
@@ -173,29 +201,31 @@ class StoreFolder:
         return note if found == (self.manifest.key.digest, number, records.start, len(records)) else None
 
     def kept(self, number: int) -> bool:
-        """Whether one shard's own file and note are there; nothing is read."""
-        return self.note_path(number).is_file() and self.shard(number).is_file()
+        """Whether one shard's note is there; nothing is read."""
+        return self.note_path(number).is_file()
 
     def holds(self, number: int) -> bool:
-        """Whether one shard's own file is there, as long as it should be, and unharmed."""
-        note, file = self.note(number), self.shard(number)
-        if note is None or not file.is_file():
-            return False
-        expected = len(self.records(number)) * self.record_bytes
+        """Whether one shard of a store that is being filled is there and unharmed."""
+        note = self.note(number)
         try:
-            return file.stat().st_size == expected and sha256(file) == note.sha256
+            return note is not None and checksum(self.answers_of(number)) == note.xxh3
         except FileNotFoundError:  # another process has sealed the store meanwhile
             return False
+
+    def answers_of(self, number: int) -> bytes:
+        """One shard's answers, whether the store is complete or not; the caller compares the checksum."""
+        start, size = self.place(number)
+        with (self.answers if self.answers.exists() else self.part).open("rb") as file:
+            file.seek(start)
+            return file.read(size)
 
     def damaged(self) -> list[int]:
         """The shards of a complete store whose part of ``answers.bin`` is not what was written."""
         found = checksums(self.answers, self.manifest.shard_records * self.record_bytes)
-        notes = [self.note(number) for number in self.shards]
-        return [
-            number
-            for number, note in enumerate(notes)
-            if note is None or number >= len(found) or found[number] != note.sha256
-        ]
+        whole = {
+            number for number, note in self.notes().items() if found[number : number + 1] == (note.xxh3,)
+        }
+        return [number for number in self.shards if number not in whole]
 
 
 def targets_home(cache: Path | None = None) -> Path:
@@ -203,13 +233,27 @@ def targets_home(cache: Path | None = None) -> Path:
     return (cache or cache_home()) / "targets"
 
 
+def shard_name(number: int) -> str:
+    """What the files of one shard are called, without their ending."""
+    return f"shard-{number:05}"
+
+
 def id_bytes(ids: NDArray[np.int64]) -> bytes:
     """Sorted ids as ``ids.bin`` holds them."""
     return ids.astype(IDS).tobytes()
 
 
+def checksum(data: bytes) -> str:
+    """XXH3 with 128 bits, in hex: it finds damage, as fast as memory is read; it is no proof against forgery.
+
+    References:
+        Collet, `xxHash specification <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>`_, 2023.
+    """
+    return xxhash.xxh3_128_hexdigest(data)
+
+
 def checksums(path: Path, block_bytes: int) -> tuple[str, ...]:
-    """The SHA-256 of each block of a file; computed once for as long as the file does not change."""
+    """The checksum of each block of a file; computed once for as long as the file does not change."""
     seen = path.stat()
     return _checksums(path, block_bytes, seen.st_mtime_ns, seen.st_size)
 
@@ -217,7 +261,7 @@ def checksums(path: Path, block_bytes: int) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=16)
 def _checksums(path: Path, block_bytes: int, _mtime_ns: int, _size: int) -> tuple[str, ...]:
     with path.open("rb") as file:
-        return tuple(hashlib.sha256(block).hexdigest() for block in iter(lambda: file.read(block_bytes), b""))
+        return tuple(checksum(block) for block in iter(lambda: file.read(block_bytes), b""))
 
 
 def _check_format(path: Path, value: object) -> None:

@@ -125,9 +125,8 @@ def _summary(path: Path) -> Summary:
     except StoreError as error:
         return Summary(name=path.name, path=path, bytes=size, problem=str(error))
     manifest, complete = folder.manifest, folder.answers.is_file()
-    notes = {number: folder.note(number) for number in folder.shards}
-    there = [number for number in notes if notes[number] and (complete or folder.shard(number).is_file())]
-    errors = [note.error for note in notes.values() if note is not None]
+    notes = folder.notes()
+    errors = [note.error for note in notes.values()]
     return Summary(
         name=path.name,
         path=path,
@@ -137,7 +136,7 @@ def _summary(path: Path) -> Summary:
         data=manifest.source_name,
         key=manifest.key,
         records=manifest.records,
-        held=sum(len(folder.records(number)) for number in there),
+        held=sum(note.records for note in notes.values()),
         complete=complete,
         unit_bytes=int(folder.dtype.itemsize),
         error=joined(errors) if errors else None,
@@ -154,4 +153,6 @@ def _problem(folder: StoreFolder) -> str | None:
 
 
 def _bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    """What the files take of the disk; the places of answers that are still to come take nothing."""
+    found = [file.stat() for file in path.iterdir() if file.is_file()]
+    return sum(min(file.st_size, file.st_blocks * 512) for file in found)

@@ -31,7 +31,7 @@ from limbeck.teachers.store.questions import Questions
 from limbeck.teachers.store.reader import check_whole
 from limbeck.teachers.store.remote import Remote
 from limbeck.teachers.store.transfer import push_lacking
-from limbeck.teachers.store.writer import begin, missing, needed_bytes, seal, unseal
+from limbeck.teachers.store.writer import begin, make_room, missing, needed_bytes, seal
 from limbeck.types import Teacher
 from limbeck.version import VERSION
 
@@ -99,7 +99,7 @@ def label(
         yield Progress(len(source), len(source), 0)
     if remote is not None:
         folder = StoreFolder.read(path)
-        for _ in push_lacking(remote, folder, list(folder.shards)):
+        for _ in push_lacking(remote, folder, folder.notes().values()):
             pass
 
 
@@ -141,7 +141,7 @@ def _begun(
     left = missing(folder)
     if left:
         _check_space(folder, needed_bytes(folder, left))
-        unseal(folder)
+        make_room(folder)
     return folder, left
 
 

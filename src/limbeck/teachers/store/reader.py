@@ -193,9 +193,9 @@ def check_length(folder: StoreFolder) -> None:
     """
     name = f"The store {folder.path}"
     if not folder.answers.is_file():
-        held = sum(folder.shard(number).is_file() for number in folder.shards)
+        held = sum(map(folder.kept, folder.shards))
         raise StoreError(f"{name} is incomplete: {held} of {len(folder.shards)} shards are there. {_CURE}")
-    expected, found = folder.manifest.records * folder.record_bytes, folder.answers.stat().st_size
+    expected, found = folder.size, folder.answers.stat().st_size
     if found != expected:
         word = "truncated" if found < expected else "too long"
         raise StoreError(f"{name} is {word}: answers.bin has {found} bytes, expected {expected}. {_CURE}")
@@ -219,8 +219,7 @@ class _Part:
 
 def _parts(folder: StoreFolder) -> dict[str, _Part]:
     """Every part of all answers, ``[records x views]``."""
-    size = folder.manifest.records * folder.record_bytes
-    if size <= _MEMORY_BYTES:
+    if folder.size <= _MEMORY_BYTES:
         table: Records = np.fromfile(folder.answers, folder.dtype)
     else:
         table = np.memmap(folder.answers, folder.dtype, mode="r").view(np.ndarray)

@@ -1,6 +1,7 @@
 """A store on a URL: the same files as in a folder that is being filled, so that machines can share the asking.
 
-The manifest, the ids, and each shard with its note; never ``answers.bin``, which every machine makes for itself.
+The manifest, the ids, and each shard in a file of its own with its note; never all answers in one file, which every
+machine makes for itself.
 No file changes once it is there, so two machines that do the same shard write the same bytes.
 """
 
@@ -19,8 +20,8 @@ from fsspec.core import url_to_fs
 
 from limbeck.errors import LimbeckError, MissingExtraError, StoreError, UserError
 from limbeck.files import write_bytes
-from limbeck.teachers.store.format import FORMAT, Manifest, StoreFolder
-from limbeck.teachers.store.writer import keep_shard, shard_bytes
+from limbeck.teachers.store.format import FORMAT, Manifest, Note, StoreFolder, checksum, shard_name
+from limbeck.teachers.store.writer import keep_shard
 
 _BUCKETS: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 """Protocols without folders, where making one could make a bucket that nobody asked for."""
@@ -94,22 +95,22 @@ class Remote:
         Returns:
             Whether it is in the folder now.
         """
-        text = self._get(folder.note_path(number).name)
-        note = None if text is None else folder.accepted(_parsed(text), number)
-        data = None if note is None else self._get(folder.shard(number).name)
-        if note is None or data is None or hashlib.sha256(data).hexdigest() != note.sha256:
+        text = self._get(_note(number))
+        note = None if text is None else folder.accepted(text, number)
+        data = None if note is None else self._get(_answers(number))
+        if note is None or data is None or checksum(data) != note.xxh3:
             return False
         keep_shard(folder, data, note)
         return True
 
-    def push(self, folder: StoreFolder, number: int) -> None:
+    def push(self, folder: StoreFolder, note: Note) -> None:
         """Put one shard there, and then its note.
 
         Raises:
             StoreError: If the place cannot be written; what is here stays.
         """
-        self._put(folder.shard(number).name, shard_bytes(folder, number))
-        self._put(folder.note_path(number).name, folder.note_path(number).read_bytes())
+        self._put(_answers(note.number), folder.answers_of(note.number))
+        self._put(_note(note.number), note.model_dump_json().encode())
 
     def lacking(self, folder: StoreFolder) -> list[int]:
         """The shards that are not there, or not as long as they should be. Checksums are not compared."""
@@ -117,8 +118,7 @@ class Remote:
         return [
             number
             for number in folder.shards
-            if folder.note_path(number).name not in sizes
-            or sizes.get(folder.shard(number).name) != len(folder.records(number)) * folder.record_bytes
+            if _note(number) not in sizes or sizes.get(_answers(number)) != folder.place(number)[1]
         ]
 
     def _manifest(self) -> Manifest | None:
@@ -212,6 +212,14 @@ def remote_errors(url: str) -> Iterator[None]:
             f"{url} failed: {type(error).__name__}: {text}. Check the address, its bucket, the credentials and the "
             "network, then run the same command again: what is kept on either side stays."
         ) from error
+
+
+def _answers(number: int) -> str:
+    return f"{shard_name(number)}.bin"
+
+
+def _note(number: int) -> str:
+    return f"{shard_name(number)}.json"
 
 
 def _parsed(text: bytes) -> Any:

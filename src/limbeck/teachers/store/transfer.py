@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from limbeck.errors import StoreError
 from limbeck.files import disk_errors
 from limbeck.teachers.store.claims import claimed, forget_claims, store_lock, waits
-from limbeck.teachers.store.format import StoreFolder, targets_home
+from limbeck.teachers.store.format import Note, StoreFolder, targets_home
 from limbeck.teachers.store.remote import Remote
-from limbeck.teachers.store.writer import clear, missing, seal, unseal
+from limbeck.teachers.store.writer import clear, make_room, missing, seal
 
 Moved = tuple[int, int]
 """How many shards are where they should be, and of how many."""
@@ -30,22 +30,22 @@ def push(path: Path, url: str) -> Iterator[Moved]:
         StoreError: If the folder holds no store, or a damaged one, or the URL cannot be written.
     """
     folder = StoreFolder.read(path)
-    absent = set(missing(folder))
+    absent, notes = set(missing(folder)), folder.notes()
     if absent and folder.answers.exists():
         raise StoreError(f"{path} is damaged, so it is not pushed. Run `limbeck label` to repair it first.")
     remote = Remote(url, folder.manifest.key.digest)
-    yield from push_lacking(remote, folder, [number for number in folder.shards if number not in absent])
+    yield from push_lacking(remote, folder, [note for number, note in notes.items() if number not in absent])
 
 
-def push_lacking(remote: Remote, folder: StoreFolder, held: list[int]) -> Iterator[Moved]:
+def push_lacking(remote: Remote, folder: StoreFolder, held: Iterable[Note]) -> Iterator[Moved]:
     """Put those shards on the URL that are held here and not there."""
     remote.push_head(folder)
     lacking = set(remote.lacking(folder))
-    todo = [number for number in held if number in lacking]
+    todo = [note for note in held if note.number in lacking]
     total = len(folder.shards)
     yield total - len(lacking), total
-    for sent, number in enumerate(todo, 1):
-        remote.push(folder, number)
+    for sent, note in enumerate(todo, 1):
+        remote.push(folder, note)
         yield total - len(lacking) + sent, total
 
 
@@ -90,7 +90,7 @@ def _pulled(remote: Remote, path: Path, name: str) -> Iterator[Moved]:
     yield total - len(left), total
     if not left and folder.answers.exists():
         return
-    unseal(folder)
+    make_room(folder)
     absent: list[int] = []
     for seen, number in enumerate(left, 1):
         if not _fetched(remote, folder, number):

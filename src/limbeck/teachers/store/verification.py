@@ -180,8 +180,9 @@ def _largest(held: Outputs) -> Tensor | None:
 def _chosen(store: Store, sample: int, seed: int) -> list[range]:
     """Random blocks, as the teacher was asked, with ``sample`` samples or a few more."""
     found: list[range] = []
+    notes = store.folder.notes()
     for number in store.folder.shards:
-        note, records = store.folder.note(number), store.folder.records(number)
+        note, records = notes.get(number), store.folder.records(number)
         found += blocks(records, len(records) if note is None else note.batch_examples)
     order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed)).tolist()
     chosen: list[range] = []

@@ -1,21 +1,19 @@
-"""The files of a store: each is whole or not there, and nothing that is there is asked for again."""
+"""The files of a store: a shard counts once its note is there, and nothing that is there is asked for again."""
 
 from __future__ import annotations
 
-import hashlib
+import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limbeck.errors import StoreError
-from limbeck.files import replacing, sha256, write_bytes, write_json
-from limbeck.teachers.store.format import Manifest, Note, StoreFolder, id_bytes
+from limbeck.files import disk_errors, sha256, write_bytes, write_json
+from limbeck.teachers.store.format import Manifest, Note, StoreFolder, checksum, id_bytes
 from limbeck.teachers.store.kept_error import KeptError
 from limbeck.teachers.store.key import differences
-
-_COPY_BYTES: Final = 1 << 24
 
 
 def begin(path: Path, manifest: Manifest, ids: NDArray[np.int64]) -> StoreFolder:
@@ -33,7 +31,7 @@ def begin(path: Path, manifest: Manifest, ids: NDArray[np.int64]) -> StoreFolder
         write_bytes(path / "ids.bin", id_bytes(ids))
         write_json(path / "manifest.json", manifest.model_dump(mode="json"))
         return StoreFolder(path, manifest)
-    for name in ("manifest.json", "ids.bin", "answers.bin"):
+    for name in ("manifest.json", "ids.bin", "notes.jsonl"):
         _sweep(path, name)
     folder = StoreFolder.read(path)
     differing = differences(folder.manifest.key, manifest.key)
@@ -70,34 +68,34 @@ def write_shard(
         number=number,
         first=folder.records(number).start,
         records=len(folder.records(number)),
-        sha256=hashlib.sha256(data).hexdigest(),
+        xxh3=checksum(data),
         batch_examples=batch_examples,
         error=error,
     )
     keep_shard(folder, data, note)
 
 
-def shard_bytes(folder: StoreFolder, number: int) -> bytes:
-    """One shard's answers, from its own file or from ``answers.bin``; the caller compares the checksum."""
-    records = folder.records(number)
-    if not folder.answers.exists():
-        return folder.shard(number).read_bytes()
-    with folder.answers.open("rb") as file:
-        file.seek(records.start * folder.record_bytes)
-        return file.read(len(records) * folder.record_bytes)
-
-
 def keep_shard(folder: StoreFolder, data: bytes, note: Note) -> None:
-    """Keep a shard that was answered elsewhere, and its note."""
-    write_bytes(folder.shard(note.number), data)
-    write_json(folder.note_path(note.number), note.model_dump(mode="json"))
+    """Keep a shard at its place, and then its note.
+
+    Nothing waits for the disk: a kill loses neither, and what a power failure takes is found by its checksum.
+    """
+    start, _ = folder.place(note.number)
+    with disk_errors(folder.part), folder.part.open("r+b") as file:
+        file.seek(start)
+        file.write(data)
+    write_bytes(folder.note_path(note.number), _line(note), flush=False)
 
 
 def clear(folder: StoreFolder, number: int) -> None:
-    """Remove what is left of a shard that is not whole; its claim must be ours."""
-    folder.note_path(number).unlink(missing_ok=True)
-    for file in (folder.shard(number), folder.note_path(number)):
-        _sweep(folder.path, file.name)
+    """Remove the note of a shard that is not whole; its claim must be ours."""
+    file = folder.note_path(number)
+    file.unlink(missing_ok=True)
+    _sweep(folder.path, file.name)
+
+
+def _line(note: Note) -> bytes:
+    return note.model_dump_json().encode() + b"\n"
 
 
 def _sweep(path: Path, name: str) -> None:
@@ -107,38 +105,44 @@ def _sweep(path: Path, name: str) -> None:
 
 
 def missing(folder: StoreFolder) -> list[int]:
-    """The shards that have to be asked for: all that are not whole, on their own or in ``answers.bin``."""
+    """The shards that have to be asked for: all that are not whole."""
     if not folder.answers.exists():
         return [number for number in folder.shards if not folder.holds(number)]
     return folder.damaged()
 
 
-def unseal(folder: StoreFolder) -> None:
-    """Take a complete but damaged store apart, so that only its damaged shards are asked for again."""
-    if not folder.answers.exists():
-        return
+def make_room(folder: StoreFolder) -> None:
+    """Give every shard its place, which takes no space before it is written; those that are there stay.
+
+    A complete store that is damaged is taken apart, so that only its damaged shards are asked for again.
+    """
+    if folder.answers.exists():
+        _unseal(folder)
+    with disk_errors(folder.part), folder.part.open("ab") as file:
+        if file.tell() != folder.size:
+            file.truncate(folder.size)
+
+
+def _unseal(folder: StoreFolder) -> None:
     damaged = set(folder.damaged())
-    with folder.answers.open("rb") as file:
-        for number in folder.shards:
-            data = file.read(len(folder.records(number)) * folder.record_bytes)
-            if number not in damaged:
-                write_bytes(folder.shard(number), data)
-    folder.answers.unlink()
+    for number, note in folder.notes().items():
+        if number not in damaged:
+            write_bytes(folder.note_path(number), _line(note))
+    folder.answers.replace(folder.part)
+    folder.notes_path.unlink(missing_ok=True)
 
 
 def seal(folder: StoreFolder) -> None:
-    """Put all shards into one file, which reads fastest, and remove them."""
+    """Say that all answers are there, once they and their notes are on the disk."""
     if not folder.answers.exists():
-        with replacing(folder.answers) as target:
-            for number in folder.shards:
-                with folder.shard(number).open("rb") as file:
-                    while data := file.read(_COPY_BYTES):
-                        target.write(data)
+        with disk_errors(folder.part), folder.part.open("r+b") as file:
+            os.fsync(file.fileno())
+        write_bytes(folder.notes_path, b"".join(map(_line, folder.notes().values())))
+        folder.part.replace(folder.answers)
     for number in folder.shards:
-        folder.shard(number).unlink(missing_ok=True)
+        folder.note_path(number).unlink(missing_ok=True)
 
 
 def needed_bytes(folder: StoreFolder, numbers: list[int]) -> int:
-    """What filling these shards and sealing the store writes, at most, before anything is removed."""
-    records = sum(len(folder.records(number)) for number in numbers)
-    return (records + folder.manifest.records) * folder.record_bytes
+    """What filling these shards writes."""
+    return sum(folder.place(number)[1] for number in numbers)
