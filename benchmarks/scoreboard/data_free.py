@@ -22,7 +22,7 @@ from limbeck.methods import KD, Method
 from limbeck.recipe import SGD, OneCycle, Training
 from limbeck.teachers import LiveTeacher
 from limbeck.training.inversion import Inversion, invert
-from limbeck.training.made import collected
+from limbeck.training.made import collected, mixed
 from limbeck.training.synthesis import Synthesis, synthesise
 
 BATCH_EXAMPLES: Final = 128
@@ -43,11 +43,14 @@ class Maker:
 
     settings: Synthesis | Inversion
     samples: int
+    mixtures: int
 
 
 MAKERS: Final = {
-    "generator": Maker(Synthesis(steps=1000, warmup_steps=200, batch_examples=128), samples=20_000),
-    "inversion": Maker(Inversion(steps=150, batch_examples=250, flip=True), samples=2_000),
+    "generator": Maker(
+        Synthesis(steps=600, warmup_steps=100, batch_examples=128, width=16), samples=20_000, mixtures=40_000
+    ),
+    "inversion": Maker(Inversion(steps=100, batch_examples=250, flip=True), samples=1_000, mixtures=20_000),
 }
 
 
@@ -58,6 +61,7 @@ def setting() -> dict[str, Any]:
         name: {
             "made_by": maker.settings.model_dump(mode="json"),
             "samples": maker.samples,
+            "mixtures": maker.mixtures,
             "training": training,
         }
         for name, maker in MAKERS.items()
@@ -97,4 +101,5 @@ def _images(bench: Bench, teacher: LiveTeacher, maker: Maker, seed: int) -> Tens
             teacher, shape=bench.shape, classes=bench.classes, samples=maker.samples,
             settings=maker.settings, bounds=black_and_white, seed=seed, execution=EXECUTION,
         )  # fmt: skip
-    return bench.preprocessing.raw(collected(steps)[0])
+    inputs, _ = collected(steps)
+    return bench.preprocessing.raw(torch.cat([inputs, mixed(inputs, maker.mixtures, seed=seed)]))

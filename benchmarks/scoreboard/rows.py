@@ -2,7 +2,8 @@
 
 Weights that a paper gives for a sum over the elements are divided by how many there are in the pairs of the board, so
 that they mean the same for the means that Limbeck takes; weights that belong to a loss without the square of the
-temperature are divided by it. What a paper adds (cross-entropy, a warm-up) is added here too.
+temperature are divided by it. Widths and counts that were chosen for larger models and data are those of the board's
+(``review``, ``contrastive-bank``). What a paper adds (cross-entropy, a warm-up) is added here too.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ ROWS: Final[dict[str, Notation]] = {
     "selectivity": {"selectivity": {"weight": 50}, **CE},
     "variational": {"variational": {}, **CE},
     "overhaul": {"overhaul": {}, **CE},
-    "review": {"warm-up": {"steps": 50, "of": {"review": {"weight": 5}}}, **CE},
+    "review": {"warm-up": {"steps": 50, "of": {"review": {"weight": 5, "largest_width": 32}}}, **CE},
     "masked": {"masked": {}, **CE},
     "head-regression": {"head-regression": {}, **CE},
     "reuse": {"reuse": {}},
@@ -78,7 +79,7 @@ ROWS: Final[dict[str, Notation]] = {
     "neighbours": {"neighbours": {"weight": 234}, **CE},
     "congruence": {"congruence": {}, **CE},
     "contrastive": {"contrastive": {"weight": 0.8}, **CE},
-    "contrastive-bank": {"contrastive-bank": {"weight": 0.8}, **CE},
+    "contrastive-bank": {"contrastive-bank": {"weight": 0.8, "negatives": 1024}, **CE},
     "ema": {"ema": {}, **CE},
     "exits": {"exits": {}, **CE},
     "virtual-teacher": {"virtual-teacher": {}, **CE},

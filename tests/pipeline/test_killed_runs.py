@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from limbeck.teachers.store import list_stores
+
 # a shell that starts jobs in the background has them ignore Ctrl-C, and children inherit that
 COMMAND = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -147,6 +149,29 @@ def test_a_run_stopped_while_its_teacher_trains_goes_on(
     assert b"Traceback" not in said
     finish(arm)
     assert arm.weights() == quick.weights()
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_labelling_in_several_processes_and_the_rest_is_asked_later(
+    recipe: Path, tmp_path: Path, limbeck: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = Arm(recipe, tmp_path / "arm", ("plan={workers: 1, label: {threads: 1}}",))
+    arm.arguments = ["label", *arm.arguments[1:], "--processes", "2", "--json"]
+    process = arm.start()
+    wait(process, lambda: any(arm.cache.glob("targets/*/.*.claim")))
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.decode().splitlines()[-1] == "interrupted; run the same command again to go on"
+    assert b"Traceback" not in said
+    assert len(workers) >= 2
+    assert all(map(gone, workers))
+    monkeypatch.setenv("LIMBECK_CACHE", str(arm.cache))
+    done = limbeck(*arm.arguments)
+    assert done.exit_code == 0, done.stderr
+    (store,) = list_stores()
+    assert (store.complete, store.held) == (True, store.records)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from limbeck.data import Arrays, Augmentation, Preprocessing, Stream
 from limbeck.errors import NonFiniteLossError, TeacherError, UserError
 from limbeck.models import state_digest
 from limbeck.training.inversion import Inversion, invert
-from limbeck.training.made import Made, collected
+from limbeck.training.made import Made, collected, mixed
 from limbeck.training.synthesis import Synthesis, synthesise
 
 Maker = Callable[..., Iterator[Made]]
@@ -172,3 +172,14 @@ def test_collecting_takes_what_a_caller_kept(image_net: Callable[[], nn.Sequenti
     made = list(synthesis(image_net()))
     inputs, labels = collected(made[-2:])
     np.testing.assert_array_equal(inputs, collected(made)[0][-len(labels) :])
+
+
+def test_a_mixture_lies_between_two_inputs_and_is_drawn_from_the_seed() -> None:
+    ends = torch.tensor([[0.0, 10.0], [8.0, 2.0]])
+    found = mixed(ends, 1000, seed=3)
+    assert found.shape == (1000, 2)
+    shares = found[:, 0] / 8
+    torch.testing.assert_close(found[:, 1], 10 - 8 * shares)
+    assert 0 <= shares.min() < 0.1 < 0.9 < shares.max() <= 1
+    assert torch.equal(found, mixed(ends, 1000, seed=3))
+    assert not torch.equal(found, mixed(ends, 1000, seed=4))

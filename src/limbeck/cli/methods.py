@@ -30,7 +30,7 @@ def methods(
     if name is not None:
         from limbeck.methods.description import description
 
-        typer.echo(_page(description(name)))
+        typer.echo(_page(description(name)).replace("``", "`"))
         return
     columns = ("name", "family", "summary", "paper")
     rows = [[entry[column] for column in columns] for entry in entries]

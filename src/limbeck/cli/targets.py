@@ -63,7 +63,7 @@ def verify(
     sample: Annotated[int, typer.Option(min=1, help="How many samples to ask about.")] = 256,
     as_json: AsJson = False,
 ) -> None:
-    """Compare every checksum, and with --run ask the teacher again about a sample and compare."""
+    """Compare every checksum, and with --run ask the teacher again about some samples and compare."""
     from limbeck.teachers.store import inspect as looked_at
 
     path = _path(store)

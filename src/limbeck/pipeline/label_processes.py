@@ -55,7 +55,7 @@ def side_by_side(context: Context, key: StoreKey, asking: Asking, answerer: str)
             worker.start(WORK + json.dumps(job))
         while pool.busy():
             for reply in pool.replies("label"):
-                if isinstance(reply, Advanced):
+                if isinstance(reply, Advanced) and reply.done != asked[int(reply.job)]:
                     asked[int(reply.job)] = reply.done
                     yield Progress(min(total, held + sum(asked)), total, sum(asked))
 

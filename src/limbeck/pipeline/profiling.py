@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -62,6 +63,7 @@ class Profiled:
             yield step
 
     def _trace(self, training: Iterator[Step]) -> Iterator[Step]:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler prints that it starts and stops
         found = profile(activities=self._activities)
         found.start()
         try:

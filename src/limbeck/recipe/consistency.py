@@ -141,13 +141,17 @@ def _kept(recipe: Recipe) -> Iterator[Conflict]:
             method.reads.inside and recipe.teacher.keep_taps is None
         ):  # the teacher itself is asked while the student trains
             continue
-        wanting = [part.kind for part in parts(method) if not _do(few, part)]
         if not _do(few, method):
-            who = ", ".join(wanting) or "these methods together"
+            wanting = [part for part in parts(method) if not _do(few, part)] or [method]
+            reads = " and ".join(f"{part.kind} reads {part.reads.few or 'whole logits'}" for part in wanting)
+            cure = (
+                "or that many"
+                if all(part.reads.few for part in wanting)
+                else "or compare with top-k or sampled"
+            )
             yield (
                 ("teacher", "keep"),
-                f"is {held.kind}, which keeps {few} of each answer, and that does not do for {who}; keep float16, or "
-                "more classes, or compare with top-k or sampled",
+                f"is {held.kind}, which keeps {few} of each answer, but {reads}; keep float16, {cure}",
             )
     if "pseudo-labels" in recipe.controls and not few.likeliest:
         yield (

@@ -29,6 +29,11 @@ class Fields:
         each = (node.get("properties", {}).get("kind", {}) for node in self._variants(nodes))
         return sorted({kind["const"] for kind in each if "const" in kind})
 
+    def given(self, path: Path) -> list[str]:
+        """The names in the map that the document has at ``path``."""
+        _, value = self._reach(path)
+        return list(map(str, value)) if isinstance(value, Mapping) else []
+
     def description(self, path: Path) -> str:
         """The first sentence on the field at ``path``, or an empty text."""
         nodes, _ = self._reach(path)

@@ -151,6 +151,9 @@ def _unknown(detail: ErrorDetails, path: Path, fields: Fields) -> _Mistake:
     name = str(path[-1]) if path else ""
     owner = path[:-1]
     names = fields.names(owner)
+    if name in names:  # of another form of the same map
+        others = " and ".join(str(other) for other in fields.given(owner) if other != name)
+        return _Mistake(owner, f"has {name} and {others}, of which only one can be given; remove one", path)
     return _Mistake(owner, f"has no field {name!r};{_hint(name, names, 'its fields are')}", path)
 
 
@@ -165,6 +168,13 @@ def _unknown_kind(detail: ErrorDetails, path: Path, fields: Fields) -> _Mistake:
     name = detail["input"]["kind"]
     hint = nearest(str(name), kinds, count=1)
     return _Mistake((*path, "kind"), f"must be {_listed(kinds)}, got {shown(name)}.{hint}", (*path, "kind"))
+
+
+def _unknown_form(detail: ErrorDetails, path: Path, fields: Fields) -> _Mistake:
+    given = detail["input"]
+    if isinstance(given, Mapping) and "kind" in given:
+        return _unknown_kind(detail, path, fields)
+    return _Mistake(path, _plain(detail, path, fields), path)
 
 
 def _not_a_map(detail: ErrorDetails, path: Path, fields: Fields) -> _Mistake:
@@ -188,6 +198,7 @@ _READERS: Final[Mapping[str, Callable[[ErrorDetails, Path, Fields], _Mistake]]] 
     "extra_forbidden": _unknown,
     "union_tag_invalid": _unknown_kind,
     "union_tag_not_found": _unknown_kind,
+    "keep": _unknown_form,
     "model_type": _not_a_map,
     "model_attributes_type": _not_a_map,
     "literal_error": _unknown_word,

@@ -118,8 +118,10 @@ class TeacherRecipe(Frozen):
     @classmethod
     def _older_name(cls, value: Any) -> Any:
         """Read ``dtype``, as ``keep`` was called when it could only be a number format."""
-        if not isinstance(value, Mapping) or "dtype" not in value or "keep" in value:
+        if not isinstance(value, Mapping) or "dtype" not in value:
             return value
+        if "keep" in value:
+            raise ValueError("has keep and dtype, which is its earlier name; remove dtype")
         return {"keep" if name == "dtype" else name: held for name, held in value.items()}
 
     folds: Annotated[int, Field(ge=2, le=100)] | None = None

@@ -49,6 +49,27 @@ def collected(steps: Iterable[Made]) -> tuple[Float[Tensor, "samples ..."], Int[
     return torch.cat(inputs), torch.cat(labels)
 
 
+def mixed(inputs: Float[Tensor, "samples ..."], count: int, *, seed: int = 0) -> Float[Tensor, "mixed ..."]:
+    """Inputs between two others, where a student would otherwise never hear its teacher.
+
+    Made inputs are those that the teacher is sure of; between them lie its boundaries. Each mixture is
+    ``share * one + (1 - share) * other``, of two inputs drawn at random, with a share that is uniform on [0, 1].
+
+    Args:
+        inputs: At least one.
+        count: How many mixtures.
+        seed: Draws the pairs and the shares. Equal arguments give equal bits.
+
+    References:
+        Beyer et al., `Knowledge distillation: A good teacher is patient and consistent
+        <https://arxiv.org/abs/2106.05237>`_, 2021 (teacher and student see the same mixture).
+    """
+    draws = torch.Generator().manual_seed(seed)
+    one, other = torch.randint(len(inputs), (2, count), generator=draws)
+    share = torch.rand(count, generator=draws).reshape(-1, *[1] * (inputs.ndim - 1)).to(inputs.device)
+    return torch.lerp(inputs[other.to(inputs.device)], inputs[one.to(inputs.device)], share)
+
+
 def refuse_too_few(samples: int, *, classes: int) -> None:
     """Refuse a number of inputs that leaves a class without any.
 
