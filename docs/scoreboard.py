@@ -61,6 +61,19 @@ def reading(board: Mapping[str, Any]) -> Iterator[str]:
         yield f"{len(board['failed'])} trainings failed; they are named below."
 
 
+def _budget(setting: Mapping[str, Any]) -> str:
+    """What every training was given."""
+    pair = next(iter(setting["pairs"].values()))
+    left_out = "".join(
+        f" `{row}` does not apply to {_PAIRS.get(name, name)}: {why}."
+        for row, name, why in setting["does_not_apply"]
+    )
+    return (
+        f"Each student is trained for {pair['steps']} steps of {pair['batch_examples']} on {pair['labels']:,} labelled "
+        f"images, with {len(setting['seeds'])} seeds.{left_out}"
+    )
+
+
 def _reading(title: str, rows: Sequence[Row]) -> Iterator[str]:
     methods = [row for row in rows if not row["control"]]
     if not methods:
@@ -103,6 +116,7 @@ def _random(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _parts(board: Mapping[str, Any]) -> Iterator[str]:
+    yield _budget(board["setting"])
     yield "## In short\n\n" + "\n".join(f"- {line}" for line in reading(board))
     yield figure_table(board["figures"])
     for pair, accuracy in board["teachers"].items():

@@ -17,7 +17,7 @@ from benchmarks.scoreboard.figures import figures
 from benchmarks.scoreboard.ledger import Record, finished, ledger
 from benchmarks.scoreboard.plan import Finished, shards
 from benchmarks.scoreboard.protocol import EXACT, PAIRS, Bench, setting
-from benchmarks.scoreboard.rows import TRIALS
+from benchmarks.scoreboard.rows import DOES_NOT_APPLY, TRIALS
 from benchmarks.scoreboard.shards import EXTRA_SEEDS, FIRST_PAIR, SEEDS, Shard
 from limbeck.evaluation import retention
 from limbeck.pipeline.predict import logits_of
@@ -57,6 +57,7 @@ def board(records: Mapping[str, Record], teachers: Mapping[str, NDArray[np.float
             "extra_seeds": list(EXTRA_SEEDS),
             "trials": list(TRIALS),
             "level": LEVEL,
+            "does_not_apply": [[*place, why] for place, why in DOES_NOT_APPLY.items()],
             "data_free": data_free.setting(),
         },
     }

@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks.scoreboard import data_free
 from benchmarks.scoreboard.ledger import Record
 from benchmarks.scoreboard.protocol import PAIRS
-from benchmarks.scoreboard.rows import CONTROLS, ROWS, TRIALS
+from benchmarks.scoreboard.rows import CONTROLS, DOES_NOT_APPLY, ROWS, TRIALS
 from benchmarks.scoreboard.shards import EXTRA_SEEDS, FIRST_PAIR, SEEDS, Column, Shard
 
 BASELINE: Final = "no-teacher"
@@ -92,7 +92,8 @@ def _published(seeds: tuple[int, ...]) -> Iterator[Shard]:
     for seed in seeds:
         for pair in PAIRS:
             for row in [*CONTROLS, *ROWS]:
-                yield piece(row, pair, 0, seed)
+                if (row, pair) not in DOES_NOT_APPLY:
+                    yield piece(row, pair, 0, seed)
 
 
 def _data_free(seeds: tuple[int, ...]) -> Iterator[Shard]:

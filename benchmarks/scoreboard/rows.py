@@ -90,3 +90,6 @@ ROWS: Final[dict[str, Notation]] = {
     "deit": {"deit": {}, **CE},
 }
 """What is compared; those that learn from themselves have no teacher to replace by a random one."""
+
+DOES_NOT_APPLY: Final = {("overhaul", "vit-cnn"): "it compares what batch normalisation hands to a ReLU"}
+"""Rows that a pair cannot have, and why."""

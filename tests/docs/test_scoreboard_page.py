@@ -59,10 +59,20 @@ def results(tmp_path: Path) -> Path:
         "figures": {"methods_on_the_board": {"value": 3, "unit": "methods", "better": "higher", "goal": 40}},
         "teachers": {"cnn-cnn": 0.9168}, "rows": rows, "trainings": {"done": 5, "planned": 9},
         "failed": [{"training": "cnn-cnn ordinal published x1 seed 0", "error": "ValueError: no"}],
-        "setting": {"trials": [1.0, 0.25, 4.0]},
+        "setting": {
+            "trials": [1.0, 0.25, 4.0], "seeds": [0, 1, 2],
+            "pairs": {"cnn-cnn": {"steps": 7, "batch_examples": 64, "labels": 5000}},
+            "does_not_apply": [["overhaul", "vit-cnn", "it needs a ReLU"]],
+        },
     }  # fmt: skip
     (tmp_path / "scoreboard.json").write_text(json.dumps(board))
     return tmp_path
+
+
+def test_the_budget_and_what_does_not_apply_are_said(scoreboard: ModuleType, results: Path) -> None:
+    page = scoreboard.page(results)
+    assert "7 steps of 64 on 5,000 labelled images, with 3 seeds" in page
+    assert "`overhaul` does not apply to transformer to CNN: it needs a ReLU." in page
 
 
 def test_controls_come_first_and_each_part_is_sorted(scoreboard: ModuleType, results: Path) -> None:
