@@ -68,9 +68,10 @@ def _budget(setting: Mapping[str, Any]) -> str:
         f" `{row}` does not apply to {_PAIRS.get(name, name)}: {why}."
         for row, name, why in setting["does_not_apply"]
     )
+    steps, batch, labels = (pair[name] for name in ("steps", "batch_examples", "labels"))
     return (
-        f"Each student is trained for {pair['steps']} steps of {pair['batch_examples']} on {pair['labels']:,} labelled "
-        f"images, with {len(setting['seeds'])} seeds.{left_out}"
+        f"Each student is trained for {steps} steps of {batch} on {labels:,} labelled images, with "
+        f"{len(setting['seeds'])} seeds.{left_out}"
     )
 
 

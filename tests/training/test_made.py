@@ -183,3 +183,19 @@ def test_a_mixture_lies_between_two_inputs_and_is_drawn_from_the_seed() -> None:
     assert 0 <= shares.min() < 0.1 < 0.9 < shares.max() <= 1
     assert torch.equal(found, mixed(ends, 1000, seed=3))
     assert not torch.equal(found, mixed(ends, 1000, seed=4))
+
+
+@every_maker
+def test_a_student_is_competed_with_and_stays_as_it_is(
+    make: Maker, image_net: Callable[[], nn.Sequential]
+) -> None:
+    teacher, student = image_net(), image_net().train()
+    with torch.no_grad():
+        student[-1].weight.mul_(-1.0)
+    before = everything(student)
+    alone, rivals = list(make(teacher)), list(make(teacher, student=student))
+    assert everything(student) == before
+    assert "competition" not in alone[0].losses
+    assert 0 < rivals[0].losses["competition"] < 1
+    assert not torch.equal(collected(alone)[0], collected(rivals)[0])
+    assert list(make(teacher, student=teacher))[0].losses["competition"] == pytest.approx(1.0, abs=1e-5)

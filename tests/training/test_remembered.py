@@ -112,3 +112,28 @@ def test_a_teacher_that_cannot_be_copied_is_refused(image_net: Callable[[], nn.S
     teacher.graph = torch.ones(1, requires_grad=True) * 2  # torch copies leaves only
     with pytest.raises(TeacherError, match="cannot be copied"):
         ready(teacher)
+
+
+def test_likeness_is_one_less_the_divergence_in_bits(image_net: Callable[[], nn.Sequential]) -> None:
+    inputs, teacher, student = torch.randn(6, 2, 6, 6, requires_grad=True), image_net(), image_net()
+    with torch.no_grad():
+        student[-1].weight.mul_(-3.0)
+    asked = remembered(teacher, classes=3, execution=Execution(), student=student)
+    assert asked.student is not None
+    logits, _ = asked.ask(inputs)
+    found = asked.likeness(asked.student, inputs, logits)
+    p, q = logits.double().softmax(1), student.eval()(inputs).double().softmax(1)
+    middle = (p + q) / 2
+    divergence = (p * (p / middle).log2() + q * (q / middle).log2()).sum(1) / 2
+    torch.testing.assert_close(found.double(), 1 - divergence.mean(), rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(found, inputs)
+    assert gradient.abs().max() > 0
+
+
+def test_a_student_that_answers_with_something_else_is_named(image_net: Callable[[], nn.Sequential]) -> None:
+    student = nn.Flatten()
+    asked = remembered(image_net(), classes=3, execution=Execution(), student=student)
+    assert asked.student is not None
+    inputs = torch.randn(6, 2, 6, 6)
+    with pytest.raises(TeacherError, match="The student Flatten"):
+        asked.likeness(asked.student, inputs, asked.ask(inputs)[0])

@@ -53,6 +53,9 @@ class Inversion(Frozen):
     norm_weight: NonNegativeFloat = 0.001
     """Of the inputs' mean square."""
 
+    competition_weight: NonNegativeFloat = 1.0
+    """Of what a student that is given says like the teacher: 1 less the divergence of the two, in bits."""
+
     jitter: NonNegativeInt = 2
     """Largest shift in pixels, drawn anew at each step; what leaves on one side comes back on the other."""
 
@@ -70,11 +73,13 @@ def invert(
     bounds: Float[Tensor, "2 ..."] | None = None,
     seed: int = 0,
     execution: Execution | None = None,
+    student: nn.Module | None = None,
 ) -> Iterator[Made]:
     r"""Make inputs from a teacher with BatchNorm, and no data.
 
     .. math:: \min_x \; CE(t(x), y) + w_f \sum_l \left( \|\hat\mu_l(x) - \mu_l\|_2
               + \|\hat\sigma_l^2(x) - \sigma_l^2\|_2 \right) + w_r \, TV(x) + w_n \, mean(x^2)
+              + w_c (1 - JS(t(x), s(x)))
 
     The teacher is copied, and stays as it is. Equal arguments give equal bits.
 
@@ -88,6 +93,8 @@ def invert(
             each broadcast to ``shape``. None: any value.
         seed: Draws the first inputs and the jitter.
         execution: Number format, layout and threads; fp32 on one thread by default.
+        student: A student that has learned something already; the inputs then look for where it differs from the
+            teacher. It is copied too. None: no competition.
 
     Returns:
         One fact a step; the last step of each batch holds its inputs. :func:`~limbeck.training.made.collected`
@@ -99,10 +106,10 @@ def invert(
 
     References:
         Yin et al., `Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion
-        <https://arxiv.org/abs/1912.08795>`_, 2020, section 3 (without the competition with a student).
+        <https://arxiv.org/abs/1912.08795>`_, 2020, section 3.
     """
     refuse_too_few(samples, classes=classes)
-    asked = remembered(teacher, classes=classes, execution=execution or Execution())
+    asked = remembered(teacher, classes=classes, execution=execution or Execution(), student=student)
     return _batches(asked, shape, samples, settings or Inversion(), bounds, seed)
 
 
@@ -164,7 +171,8 @@ class _Batch:
 
     def _terms(self) -> dict[str, Tensor]:
         settings = self._settings
-        logits, gaps = self._teacher.ask(self._jittered())
+        seen = self._jittered()
+        logits, gaps = self._teacher.ask(seen)
         statistics = weighted(gaps, first_layer_weight=settings.first_layer_weight)
         terms = {
             "class": settings.class_weight * cross_entropy(logits, self._labels).mean(),
@@ -173,6 +181,8 @@ class _Batch:
         }
         if self.inputs.ndim == 1 + _IMAGE_DIMS:
             terms["roughness"] = settings.roughness_weight * roughness(self.inputs).mean()
+        if (rival := self._teacher.student) is not None:
+            terms["competition"] = settings.competition_weight * self._teacher.likeness(rival, seen, logits)
         return terms
 
     def _jittered(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
+from limbeck.losses.mixtures import jensen_shannon
 from limbeck.losses.naturalness import statistics_gap
 from limbeck.recipe.plan import Execution
 from limbeck.taps import INPUT, tap
@@ -33,6 +35,8 @@ class Remembered:
     name: str
     classes: int
     execution: Execution
+    student: nn.Module | None = None
+    """A frozen copy of a student that the inputs shall surprise."""
 
     @property
     def device(self) -> torch.device:
@@ -48,13 +52,31 @@ class Remembered:
             TeacherError: If it does not return ``[batch, classes]``.
         """
         taps = [f"{layer}{INPUT}" for layer in self.layers]
-        with autocast(self.execution, device=inputs.device), tap(self.module, taps) as features:
-            answer: object = self.module(laid_out(inputs, self.execution))
-        logits = check_logits(
-            answer, examples=len(inputs), classes=self.classes, owner=f"The teacher {self.name}"
-        )
+        with tap(self.module, taps) as features:
+            logits = self._answer(self.module, inputs, owner=f"The teacher {self.name}")
         gaps = [self._gap(name.removesuffix(INPUT), given) for name, given in features.items()]
-        return logits.float(), torch.stack(gaps)
+        return logits, torch.stack(gaps)
+
+    def likeness(
+        self, student: nn.Module, inputs: Float[Tensor, "batch ..."], logits: Float[Tensor, "batch classes"]
+    ) -> Tensor:
+        """How alike a student and the teacher answer: 1 less their Jensen-Shannon divergence in bits, between 0 and 1.
+
+        Args:
+            student: The frozen one.
+            inputs: What both are asked about.
+            logits: What the teacher says.
+
+        Raises:
+            TeacherError: If the student does not return ``[batch, classes]``.
+        """
+        theirs = self._answer(student, inputs, owner=f"The student {type(student).__name__}")
+        return 1 - jensen_shannon(theirs, logits).mean() / math.log(2)
+
+    def _answer(self, module: nn.Module, inputs: Tensor, *, owner: str) -> Tensor:
+        with autocast(self.execution, device=inputs.device):
+            answer: object = module(laid_out(inputs, self.execution))
+        return check_logits(answer, examples=len(inputs), classes=self.classes, owner=owner).float()
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -74,13 +96,16 @@ def weighted(gaps: Float[Tensor, " layers"], *, first_layer_weight: float) -> Fl
     return gaps.sum() + (first_layer_weight - 1) * gaps[0]
 
 
-def remembered(teacher: nn.Module | Teacher, *, classes: int, execution: Execution) -> Remembered:
+def remembered(
+    teacher: nn.Module | Teacher, *, classes: int, execution: Execution, student: nn.Module | None = None
+) -> Remembered:
     """A teacher made ready to be asked about made inputs.
 
     Args:
         teacher: A module, or a teacher that offers its module.
         classes: How many it answers for.
         execution: Number format, layout and threads.
+        student: A student that has learned something already, for :meth:`Remembered.likeness`.
 
     Raises:
         TeacherError: If the module is not at hand, cannot be copied, or has no BatchNorm layer with statistics.
@@ -99,7 +124,8 @@ def remembered(teacher: nn.Module | Teacher, *, classes: int, execution: Executi
             "its data looked like. Expected at least one. Distil on data instead (unlabelled will do), or give a "
             "teacher with BatchNorm."
         )
-    return Remembered(_frozen(module, name, execution), layers, name, classes, execution)
+    rival = None if student is None else _frozen(student, f"student {type(student).__name__}", execution)
+    return Remembered(_frozen(module, f"teacher {name}", execution), layers, name, classes, execution, rival)
 
 
 def _remembers(part: nn.Module) -> bool:
@@ -111,6 +137,6 @@ def _frozen(module: nn.Module, name: str, execution: Execution) -> nn.Module:
         return laid_out(copy.deepcopy(module).eval().requires_grad_(False), execution)
     except (RuntimeError, TypeError) as error:
         raise TeacherError(
-            f"The teacher {name} cannot be copied ({error}), and a copy is what is asked, so that nothing can change "
+            f"The {name} cannot be copied ({error}), and a copy is what is asked, so that nothing can change "
             "it. Give a module that copy.deepcopy takes."
         ) from error

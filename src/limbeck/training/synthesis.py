@@ -47,6 +47,9 @@ class Synthesis(Frozen):
     first_layer_weight: NonNegativeFloat = 1.0
     """What the first BatchNorm layer counts in that sum; every other one counts 1."""
 
+    competition_weight: NonNegativeFloat = 1.0
+    """Of what a student that is given says like the teacher: 1 less the divergence of the two, in bits."""
+
     noise: PositiveInt = 64
     """How many random numbers make an image."""
 
@@ -70,11 +73,12 @@ def synthesise(
     bounds: Float[Tensor, "2 ..."] | None = None,
     seed: int = 0,
     execution: Execution | None = None,
+    student: nn.Module | None = None,
 ) -> Iterator[Made]:
     r"""Train a generator against a teacher with BatchNorm, without data, and keep what it makes meanwhile.
 
     .. math:: \min_G \; CE(t(x), y) + w_f \sum_l \left( \|\hat\mu_l(x) - \mu_l\|_2
-              + \|\hat\sigma_l^2(x) - \sigma_l^2\|_2 \right), \quad x = G(z, y)
+              + \|\hat\sigma_l^2(x) - \sigma_l^2\|_2 \right) + w_c (1 - JS(t(x), s(x))), \quad x = G(z, y)
 
     The generator is told the class, and each class is asked for equally often; DAFL leaves the choice to the
     generator and needs a term that balances the classes. The teacher is copied, and stays as it is. Equal arguments
@@ -90,6 +94,8 @@ def synthesise(
             each broadcast to ``shape``. None: each batch is standardised.
         seed: Draws the generator's weights and the noise.
         execution: Number format, layout and threads; fp32 on one thread by default.
+        student: A student that has learned something already; the inputs then look for where it differs from the
+            teacher. It is copied too. None: no competition.
 
     Returns:
         One fact a step, with the inputs that are kept of it. :func:`~limbeck.training.made.collected` puts them
@@ -104,6 +110,9 @@ def synthesise(
 
         Fang et al., `Contrastive Model Inversion for Data-Free Knowledge Distillation
         <https://arxiv.org/abs/2105.08584>`_, 2021 (the pool that grows while the generator learns).
+
+        Yin et al., `Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion
+        <https://arxiv.org/abs/1912.08795>`_, 2020, section 3.3 (the competition with a student).
     """
     refuse_too_few(samples, classes=classes)
     chosen = settings or Synthesis()
@@ -113,7 +122,7 @@ def synthesise(
             f"samples is {samples}, but the steps after the warm-up make {most} inputs. Raise settings.steps or "
             "settings.batch_examples, or ask for fewer."
         )
-    asked = remembered(teacher, classes=classes, execution=execution or Execution())
+    asked = remembered(teacher, classes=classes, execution=execution or Execution(), student=student)
     with drawing(seed):
         generator = Generator(shape, classes, noise=chosen.noise, width=chosen.width, bounds=bounds)
     return _steps(_Learning(asked, generator.to(asked.device), chosen, seed), samples)
@@ -158,8 +167,11 @@ class _Learning:
     def _terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         settings = self.settings
         logits, gaps = self._teacher.ask(images)
-        return {
+        terms = {
             "class": settings.class_weight * cross_entropy(logits, labels).mean(),
             "statistics": settings.statistics_weight
             * weighted(gaps, first_layer_weight=settings.first_layer_weight),
         }
+        if (rival := self._teacher.student) is not None:
+            terms["competition"] = settings.competition_weight * self._teacher.likeness(rival, images, logits)
+        return terms
