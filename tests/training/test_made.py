@@ -198,4 +198,4 @@ def test_a_student_is_competed_with_and_stays_as_it_is(
     assert "competition" not in alone[0].losses
     assert 0 < rivals[0].losses["competition"] < 1
     assert not torch.equal(collected(alone)[0], collected(rivals)[0])
-    assert list(make(teacher, student=teacher))[0].losses["competition"] == pytest.approx(1.0, abs=1e-5)
+    assert next(iter(make(teacher, student=teacher))).losses["competition"] == pytest.approx(1.0, abs=1e-5)

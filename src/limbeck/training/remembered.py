@@ -60,7 +60,7 @@ class Remembered:
     def likeness(
         self, student: nn.Module, inputs: Float[Tensor, "batch ..."], logits: Float[Tensor, "batch classes"]
     ) -> Tensor:
-        """How alike a student and the teacher answer: 1 less their Jensen-Shannon divergence in bits, between 0 and 1.
+        """How alike a student and the teacher answer: 1 less their Jensen-Shannon divergence in bits.
 
         Args:
             student: The frozen one.
