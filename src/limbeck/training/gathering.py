@@ -12,7 +12,7 @@ from limbeck.recipe.plan import Execution
 from limbeck.training.phases import phase
 from limbeck.training.randomness import drawing, step_seed
 from limbeck.training.state import TrainState
-from limbeck.training.terms import ask_student, pull, shares, summed, totals
+from limbeck.training.terms import ask_student, pull, shares, summed
 from limbeck.types import Batch, Outputs
 
 
@@ -55,8 +55,7 @@ def gathered(
     leaves = _leaves(seen)
     leaves = replace(leaves, pull=partial(_pull, state, batch, leaves, rows[0], execution))
     with phase(state.clock, "loss"):
-        divisors = totals(state.method, answers, batch)
-        parts = shares(state.method, leaves, answers, batch, state.connectors, divisors)
+        parts = shares(state.method, leaves, answers, batch, state.connectors)
         loss = summed(parts)
     if loss.requires_grad:
         with phase(state.clock, "backward"):

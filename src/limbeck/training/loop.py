@@ -174,7 +174,7 @@ def _gradients(
     """Run backward over the whole batch, in micro-batches; the parts of the loss, without gradients."""
     if state.training.accumulation > 1 and state.method.reads.coupled:
         return gathered(state, batch, answers, execution=execution)
-    divisors = totals(state.method, answers, batch)
+    divisors = totals(state.method, answers, batch) if state.training.accumulation > 1 else None
     summed_parts: dict[str, Tensor] = {}
     for rows in micro_batches(len(batch), state.training.accumulation):
         micro = batch if rows is None else batch[rows]

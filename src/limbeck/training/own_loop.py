@@ -14,7 +14,7 @@ from limbeck.methods.base import Method, Traced
 from limbeck.taps import Compiled, is_compiled, layers
 from limbeck.teachers import as_teacher
 from limbeck.training.parallel import share
-from limbeck.training.terms import fitting, needed, read, shares, student_outputs, summed, totals
+from limbeck.training.terms import fitting, needed, read, shares, student_outputs, summed
 from limbeck.types import ABSENT, CLEAN, Batch, Outputs, Teacher
 
 
@@ -90,8 +90,7 @@ class Distilling:
             )
         answers = self._teacher_answers(given)
         student = self._student_answers(given, logits)
-        divisors = totals(self._method, answers, given)
-        return summed(shares(self._method, student, answers, given, self._connectors, divisors))
+        return summed(shares(self._method, student, answers, given, self._connectors))
 
     def advance(self) -> None:
         """Say that the weights were updated; needed once a step for methods that keep a moving average or a bank."""

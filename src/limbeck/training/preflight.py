@@ -25,7 +25,6 @@ from limbeck.training.terms import (
     pull,
     shares,
     taken,
-    totals,
 )
 from limbeck.types import Outputs, Teacher
 
@@ -158,8 +157,7 @@ def _parts(
     answers = None if asked is None else ask_teacher(asked, stream, given, view=view, device=state.device)
     with drawing(step_seed(state.seed, number), device=state.device):
         seen = _seen(state, batch.inputs, execution=execution)
-        divisors = totals(state.method, answers, batch)
-        return shares(state.method, seen, answers, batch, state.connectors, divisors)
+        return shares(state.method, seen, answers, batch, state.connectors)
 
 
 def _seen(state: TrainState, inputs: Tensor, *, execution: Execution) -> Outputs:

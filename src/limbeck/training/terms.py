@@ -174,7 +174,7 @@ def shares(
     teacher: Outputs | None,
     batch: Batch,
     connectors: nn.Module | None,
-    divisors: Mapping[str, Tensor],
+    divisors: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Each term's part of the loss, with gradients; their sum is the loss.
 
@@ -184,9 +184,11 @@ def shares(
         teacher: The teacher's, where the method reads them.
         batch: A batch, or a micro-batch of it.
         connectors: What the method's ``init`` returned.
-        divisors: The :func:`totals` of the whole batch.
+        divisors: The :func:`totals` of the whole batch; ``None`` where these rows are the whole batch.
     """
     terms = method.loss(student, teacher, batch, connectors)
+    if divisors is None:
+        divisors = {name: term.weights.sum() for name, term in terms.items()}
     return {name: total({name: term}, divisors) for name, term in terms.items()}
 
 
