@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,28 @@ def test_predict_refuses_what_it_cannot_take(run: Run, tmp_path: Path) -> None:
         run.student.predict({"image": 1})
     with pytest.raises(DataError, match=r"nothing\.png"):
         run.student.predict(tmp_path / "nothing.png")
+    with pytest.raises(
+        DataError, match=r"must be \[samples, 8, 8, 1\], got \[3, 1, 8, 8\]\. Put the channels last"
+    ):
+        run.student.predict(np.zeros((3, 1, 8, 8), np.uint8))
+    with pytest.raises(DataError, match="got NoneType"):
+        run.student.predict(None)
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.zeros((0, 8, 8, 1), np.uint8), torch.zeros(0, 8, 8, 1)])
+def test_no_sample_has_no_answer(run: Run, nothing: object) -> None:
+    assert run.student.predict(nothing) == []
+
+
+def test_an_unfinished_run_says_so(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder.path, tmp_path / "run")
+    (tmp_path / "run" / "report.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "student")
+    begun = lb.load(tmp_path / "run")
+    with pytest.raises(UserError, match="is not finished: it has no report.json"):
+        _ = begun.report
+    with pytest.raises(UserError, match="holds no finished student"):
+        begun.predict([])
 
 
 def test_the_onnx_file_answers_as_predict_does(run: Run, images: np.ndarray) -> None:

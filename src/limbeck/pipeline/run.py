@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import GateError
+from limbeck.errors import GateError, UserError
 from limbeck.files import read_json
 from limbeck.models.object import ObjectModel
 from limbeck.pipeline.answering import untrained
@@ -33,7 +33,13 @@ class Run:
 
     @property
     def report(self) -> Report:
-        """The same numbers as ``report.json``."""
+        """The same numbers as ``report.json``.
+
+        Raises:
+            UserError: If the run is not finished.
+        """
+        if not self.folder.report.exists():
+            raise UserError(f"{self.folder.path} is not finished: it has no report.json. Run it to its end.")
         return Report.model_validate(read_json(self.folder.report))
 
     @cached_property

@@ -68,11 +68,13 @@ class Served:
                 image file, a Pillow image, or a list of these.
 
         Returns:
-            One answer a sample.
+            One answer a sample; none for none.
 
         Raises:
             DataError: If the samples are not what the student takes.
         """
+        if _nothing(raw):
+            return []
         logits = torch.from_numpy(self.logits(raw))
         chances = logits.softmax(1)
         return [self._prediction(row) for row in chances.tolist()]
@@ -107,14 +109,26 @@ class Served:
         size, channels = self.preprocessing.size, 1 if self.preprocessing.colour == "grey" else 3
         if raw.ndim >= 3 and raw.shape[-1] == channels and size is not None and raw.shape[-3:-1] == size:
             return raw if raw.ndim == 4 else raw[None]
-        if channels == 1 and size is not None and raw.shape[-2:] == size:
+        if channels == 1 and size is not None and raw.ndim in (2, 3) and raw.shape[-2:] == size:
             return (raw if raw.ndim == 3 else raw[None])[..., None]
         if raw.ndim in (2, 3):
             return self.preprocessing.decode(raw)[None]
+        first = raw.ndim == 4 and raw.shape[1] == channels
+        cure = (
+            "Put the channels last: images.transpose(0, 2, 3, 1)."
+            if first
+            else "Pass single images of other sizes; they are resized."
+        )
         raise DataError(
             f"images must be [samples, {size[0] if size else 'height'}, {size[1] if size else 'width'}, {channels}], "
-            f"got {list(raw.shape)}. Pass single images of other sizes; they are resized."
+            f"got {list(raw.shape)}. {cure}"
         )
+
+
+def _nothing(raw: Raw) -> bool:
+    if isinstance(raw, (np.ndarray, torch.Tensor)):
+        return tuple(raw.shape[:1]) == (0,)
+    return isinstance(raw, (list, tuple)) and not raw
 
 
 def served(run: Path, *, build: Callable[[], nn.Module] | None = None) -> Served:
