@@ -135,7 +135,7 @@ def test_an_unfinished_run_says_so(run: Run, tmp_path: Path) -> None:
     (tmp_path / "run" / "report.json").unlink()
     shutil.rmtree(tmp_path / "run" / "student")
     begun = lb.load(tmp_path / "run")
-    with pytest.raises(UserError, match="is not finished: it has no report.json"):
+    with pytest.raises(UserError, match=r"is not finished: it has no report\.json"):
         _ = begun.report
     with pytest.raises(UserError, match="holds no finished student"):
         begun.predict([])
