@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from limbeck.pipeline.check import findings
 from limbeck.pipeline.preview import preview
@@ -139,3 +140,18 @@ def test_a_teacher_that_answers_with_probabilities_is_warned_of(
     for name, warned in (("logits", False), ("chances", True)):
         given = "teacher={model: {python: 'sure:" + name + "'}, pretrained: true}"
         assert any("Take the softmax away" in text for text in found(recipe, given)["teacher"]) == warned
+
+
+def test_files_that_are_left_out_are_counted_and_named(recipe: Path, tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(30):
+            picture = Image.fromarray(draws.integers(0, 255, (8, 8), dtype=np.uint8))
+            picture.save(tmp_path / "pets" / name / f"{number:02}.png")
+    for number in range(6):
+        (tmp_path / "pets/cat" / f"bad{number}.png").write_bytes(b"no image")
+    data = f"data={{kind: images, folder: {tmp_path}/pets, on_bad: skip, validation: 10, test: 10}}"
+    said = found(recipe, data, "training.labelled_share=null", "seeds=[0]")
+    assert said["data"][1].startswith("warning: no readable images, and left out: cat/bad0.png, cat/bad1.png")
+    assert said["data"][1].endswith("cat/bad4.png, … (6 in all)")

@@ -63,6 +63,17 @@ def test_the_card_says_how_good_against_what_and_where_it_fails(sample, tmp_path
         assert expected in body
 
 
+@pytest.mark.parametrize(
+    ("names", "said"), [(["a.png"], "1 file of"), (["a.png", "b.png"], "2 files of"), ([], None)]
+)
+def test_files_that_were_left_out_are_a_limit(
+    sample, tmp_path: Path, names: list[str], said: str | None
+) -> None:
+    _, body = parts(sample(data=sample().data | {"left_out": names}), tmp_path)
+    assert ("could not be read, and were left out" in body) == bool(names)
+    assert said is None or f"{said} the data could not be read" in body
+
+
 def test_every_table_row_has_as_many_cells_as_its_head(sample, tmp_path: Path) -> None:
     _, body = parts(sample(), tmp_path)
     for table in re.findall(r"(?:^\|.*\n)+", body, re.MULTILINE):

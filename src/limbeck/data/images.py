@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from limbeck.files import cache_home, read_json, write_json, write_with
 from limbeck.types import ABSENT, digest
 
 _VERSION: Final = 1  # of the decoded copies
-_NAMED_FILES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,8 @@ def image_folder(
         preprocessing: Its size and colour say how files are decoded; null ones follow the first image.
         classes: The class names that are expected (those of the training part). By default the sub-folders.
         unlabelled: Another folder, whose images (anywhere below it) are added without labels.
-        on_bad: Whether a file that is not a readable image is an error, or is left out with a warning.
+        on_bad: Whether a file that is not a readable image is an error, or is left out, and named in the source's
+            ``left_out``.
         memory_limit_bytes: Above this, the decoded copy is memory-mapped.
 
     Raises:
@@ -64,13 +63,15 @@ def image_folder(
         raise DataError(f"{folder} holds no files. Expected images in one sub-folder a class.")
     copy = _decoded(files, preprocessing, on_bad)
     kept = [files[index] for index in read_json(copy / "kept.json")]
-    _report_skipped(folder, files, kept)
     array = np.load(copy / "inputs.npy", mmap_mode="r")[: len(kept)]
     small = array.nbytes <= memory_limit_bytes
     options: dict[str, Any] = {"classes": known, "name": str(folder), "names": [file.name for file in kept]}
     options["known_contents"] = torch.from_numpy(np.load(copy / "contents.npy"))
     labels = [file.label for file in kept]
-    return Arrays(np.array(array), labels, **options) if small else Mapped(array, labels, **options)
+    source = Arrays(np.array(array), labels, **options) if small else Mapped(array, labels, **options)
+    there = set(kept)
+    source.left_out = tuple(file.name for file in files if file not in there)
+    return source
 
 
 def _sub_folders(folder: Path) -> tuple[str, ...]:
@@ -150,14 +151,3 @@ def _fitting(image: NDArray[np.uint8], shape: tuple[int, ...], path: Path) -> ND
             f"{list(shape)}. Set preprocessing.size and preprocessing.colour, so that all become alike."
         )
     return image
-
-
-def _report_skipped(folder: Path, files: Sequence[_File], kept: Sequence[_File]) -> None:
-    if len(kept) == len(files):
-        return
-    remaining = set(kept)
-    skipped = [file.name for file in files if file not in remaining]
-    named = ", ".join(skipped[:_NAMED_FILES]) + (", …" if len(skipped) > _NAMED_FILES else "")
-    warnings.warn(
-        f"{folder}: {len(skipped)} of {len(files)} files are no readable images: {named}.", stacklevel=3
-    )

@@ -30,6 +30,7 @@ class Source(ABC):
         shape: Of one raw sample: (height, width, channels) for images, (features,) for rows.
         dtype: Of a raw sample.
         names: A name a sample (its file), or ``None``.
+        left_out: Files that could not be read, and are not in it; every subset knows of all.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source(ABC):
     shape: tuple[int, ...]
     dtype: torch.dtype
     names: tuple[str, ...] | None
+    left_out: tuple[str, ...] = ()
     _rows: Tensor | None = None
     _digest: str | None = None
 

@@ -49,6 +49,12 @@ class Splits:
     labelled: Int[Tensor, " labelled"]
     """Rows of ``train`` whose labels the student's maker has."""
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Files that could not be read, and are in none of the parts."""
+        parts = (self.train, self.validation, self.test)
+        return tuple(dict.fromkeys(name for part in parts for name in part.left_out))
+
 
 def split(parts: Parts, division: Division) -> Splits:
     """Divide data as a recipe says.

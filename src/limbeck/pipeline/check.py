@@ -35,6 +35,7 @@ Level = Literal["ok", "warning"]
 
 _ID_BYTES = 8
 _MEGABYTE = 1e6
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,10 @@ def _data(context: Context) -> Iterator[Finding]:
         f"{len(validation):,} to choose by, {len(test):,} to measure on, {len(train.classes)} classes, "
         "all inputs finite",
     )
+    if left_out := splits.left_out:
+        named = ", ".join(left_out[:_NAMED]) + (", …" if len(left_out) > _NAMED else "")
+        said = f"no readable images, and left out: {named} ({len(left_out):,} in all)"
+        yield Finding("data", said, "warning")
     found = contamination(splits)
     yield Finding("contamination", contamination_text(found), "ok" if found.clean else "warning")
     if text := validation_warning(len(validation), margin=context.recipe.evaluation.margin):

@@ -187,6 +187,7 @@ def _data(context: Context) -> dict[str, Any]:
         "classes": list(splits.train.classes),
         "shape": list(splits.train.shape),
         "digest": context.data_digest,
+        "left_out": list(splits.left_out),
         "contamination": {
             "train_validation": found.train_validation,
             "train_test": found.train_test,

@@ -21,6 +21,7 @@ def limits(report: Report) -> list[str]:
         _spoiled(report),
         _calibration(report),
         _duplicates(report),
+        _left_out(report),
         _seeds(report),
         "All numbers are from this run's test data; on data of another kind they say little.",
     ]
@@ -87,6 +88,16 @@ def _duplicates(report: Report) -> str | None:
     found = {key: counts.get(key, 0) for key in ("train_test", "validation_test", "train_validation")}
     listed = ", ".join(f"{value} {named(key).lower()}" for key, value in found.items() if value)
     return f"Some samples are in more than one split: {listed}." if listed else None
+
+
+def _left_out(report: Report) -> str | None:
+    count = len(report.data.get("left_out", ()))
+    files = f"{count:,} file{'s' if count > 1 else ''}"
+    return (
+        f"{files} of the data could not be read, and were left out; report.json names them."
+        if count
+        else None
+    )
 
 
 def _seeds(report: Report) -> str | None:
