@@ -42,7 +42,8 @@ class RunFolder:
         """Hold the folder for the length of the block.
 
         Raises:
-            UserError: If another process runs in this folder, or something else stands in its place.
+            UserError: If another process runs in this folder, it is not empty and not a run's, or something else
+                stands in its place.
         """
         try:
             with disk_errors(self.path):
@@ -51,6 +52,10 @@ class RunFolder:
             raise UserError(
                 f"{self.path} cannot be a run folder: there is a file in its place. Give another folder with --out."
             ) from error
+        if not self._ours() and any(not item.name.startswith(_OWN) for item in self.path.iterdir()):
+            raise UserError(
+                f"{self.path} is not empty and holds no run. Give another folder with --out, or empty this one."
+            )
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -64,15 +69,7 @@ class RunFolder:
             lock.release()
 
     def adopt(self, recipe: str) -> None:
-        """Write the resolved recipe; a folder that holds something else is refused.
-
-        Raises:
-            UserError: If the folder is not empty and not a run's.
-        """
-        if not self._ours() and any(not item.name.startswith(_OWN) for item in self.path.iterdir()):
-            raise UserError(
-                f"{self.path} is not empty and holds no run. Give another folder with --out, or empty this one."
-            )
+        """Write the resolved recipe."""
         if not self.record.exists():
             write_json(self.record, {"schema": "limbeck.run/1", "stages": {}})
         if not self.recipe.exists() or self.recipe.read_text(encoding="utf-8") != recipe:
