@@ -84,6 +84,7 @@ def test_layers_of_a_function_need_a_shape_and_its_arguments() -> None:
     assert "Linear" in found.stdout
     assert "3 width" in found.stdout
     assert "penultimate: 0@in" in found.stdout
+    assert "is written python:layers_model:net, with --shape" in limbeck("layers", "layers_model:net").stderr
 
 
 def test_doctor_names_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from PIL import Image
 from limbeck.errors import DataError
 from limbeck.reports import Report, write_page
 from limbeck.reports.rendering import embedded, packaged
+from limbeck.reports.tables import highlights
 
 _VOID = {"meta", "img", "br", "link", "input", "hr"}
 _NASTY = "<script>alert('1')</script>"
@@ -197,3 +198,9 @@ def test_the_script_that_draws_the_charts_can_be_parsed(tmp_path: Path) -> None:
     (tmp_path / "charts.js").write_text(packaged("assets/charts.js"))
     done = subprocess.run(["node", "--check", "charts.js"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_weights_alone_are_no_smaller_file(sample) -> None:
+    ratios = sample().ratios | {"bytes_safetensors": 500.0}
+    [smaller] = [value for value, text in highlights(sample(ratios=ratios)) if text == "smaller file"]
+    assert smaller.startswith("63.6")

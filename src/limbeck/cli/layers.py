@@ -40,8 +40,14 @@ def layers(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List a model's layers with the shape of what each gives."""
+    from limbeck.errors import UserError
+
     if model.startswith("python:"):
         found = _of_function(model.removeprefix("python:"), shape, argument or [])
+    elif ":" in model and not Path(model).exists():
+        raise UserError(
+            f"{model} names neither a recipe nor a run. A function is written python:{model}, with --shape."
+        )
     else:
         found = _of_recipe(Path(model), role)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from limbeck.reports import figures
 from limbeck.reports.names import LOWER_IS_BETTER, named
@@ -12,6 +12,8 @@ from limbeck.reports.schema import ClassResult, ExportResult, ModelResult, Repor
 from limbeck.reports.tracks import Scale as Scale
 from limbeck.reports.tracks import padded as padded
 from limbeck.reports.tracks import scale as scale
+
+_WEIGHTS: Final = "bytes_safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +216,13 @@ def _verbatim(value: Any) -> str:
 
 
 def highlights(report: Report) -> list[tuple[str, str]]:
-    """How many times smaller and faster the student is, at best, and in what."""
+    """How many times smaller and faster the student is, at best, and in what.
+
+    Files of weights alone do not count: the teacher's file that they would be compared with can be run.
+    """
     ratios = report.ratios
-    smallest = max((value for name, value in ratios.items() if name.startswith("bytes_")), default=None)
+    files = [value for name, value in ratios.items() if name.startswith("bytes_") and name != _WEIGHTS]
+    smallest = max(files, default=None)
     found = [
         (ratios.get("parameters"), "fewer parameters"),
         (smallest, "smaller file"),
