@@ -59,7 +59,9 @@ def setting() -> dict[str, Any]:
     training = TRAINING.model_dump(mode="json")
     return {
         name: {
-            "made_by": maker.settings.model_dump(mode="json"),
+            "made_by": maker.settings.model_dump(
+                mode="json", exclude={"competition_weight"}
+            ),  # with no student
             "samples": maker.samples,
             "mixtures": maker.mixtures,
             "training": training,

@@ -230,9 +230,10 @@ def test_an_unreadable_picture_is_skipped_where_that_is_asked_for(
 ) -> None:
     pictures["data"]["on_bad"] = "skip"
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(pictures))
-    with pytest.warns(UserWarning, match=r"broken\.png"):
-        result = limbeck("check", "recipe.yaml")
+    result = limbeck("check", "recipe.yaml")
     assert result.exit_code == 0, result.stderr
+    assert "no readable images, and left out" in result.output
+    assert "broken.png" in result.output
 
 
 def test_a_gpu_that_is_not_there(refused: Refused, plain: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_a_recipe_from_before_there_were_kinds_still_loads() -> None:
     ("override", "said"),
     [
         ("teacher.keep=float64", "teacher.keep: must be 'float32', 'float16' or 'int8' for all logits"),
-        ("teacher.keep={kind: values}", "teacher.keep: must be 'float32'"),
+        ("teacher.keep={kind: values}", "teacher.keep.kind: must be 'dense', 'sampled', 'top-k' or"),
         ("teacher.keep={kind: top-k, q: 3}", "teacher.keep: has no field 'q'"),
         ("teacher.keep={kind: top-k, k: 0}", "teacher.keep.k: must be greater than 0"),
         ("teacher.keep_taps={places: penultimate}", "teacher.keep_taps.places: must be a list"),
