@@ -56,11 +56,14 @@ def test_a_mistake_is_named_with_what_is_expected(override: str, said: str) -> N
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "words"),
     [
-        (("teacher.keep={kind: top-k, k: 3}",), "kd reads whole logits; keep float16, or compare with"),
-        (("teacher.keep={kind: sampled}",), "kd reads whole logits"),
-        (("teacher.keep={kind: top-k}", "method={kd: {}, top-k: {}}"), "kd reads whole logits"),
+        (("teacher.keep={kind: top-k, k: 3}",), "top-k reads the 4 likeliest classes; keep float16, or that"),
+        (("teacher.keep={kind: sampled}",), "top-k reads the 4 likeliest classes"),
+        (
+            ("teacher.keep={kind: top-k}", "method={kd: {}, top-k: {}}"),
+            "kd reads whole logits; keep float16, or compare",
+        ),
         (
             ("teacher.keep={kind: top-k, k: 3}", "method={top-k: {k: 5}}"),
             "the 3 likeliest classes of each answer, but top-k reads the 5 likeliest classes; keep float16, or that",
