@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,13 +89,13 @@ def _corrected(lines: list[Line], compared: list[Lead | None]) -> Iterator[Row |
         if not line.control and found is not None and found.p is not None
     }
     adjusted = holm(family)
-    for place, found in enumerate(compared):
+    for place, (line, found) in enumerate(zip(lines, compared, strict=True)):
         if found is None:
             yield None
             continue
         p = adjusted.get(place)
-        facts: Mapping[str, Any] = {"p_holm": p, "comparisons": len(family), "verdict": _word(found, p)}
-        yield {**found.plain(), **facts}
+        word = found.verdict if line.control else _word(found, p)  # a control claims nothing
+        yield {**found.plain(), "p_holm": p, "comparisons": len(family), "verdict": word}
 
 
 def _word(found: Lead, p: float | None) -> str:
