@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from benchmarks.scoreboard.comparing import LEVEL, Lead, Results, lead, results, results_of
 from benchmarks.scoreboard.holm import holm
-from benchmarks.scoreboard.plan import BASELINE, KD, Finished, piece, tuned, tuned_choice
+from benchmarks.scoreboard.plan import BASELINE, Finished, piece, tuned, tuned_kd
 from benchmarks.scoreboard.protocol import PAIRS
 from benchmarks.scoreboard.rows import CONTROLS, ROWS, TRIALS
 from benchmarks.scoreboard.shards import FIRST_PAIR, SEEDS, Column, Shard
@@ -72,9 +72,9 @@ def _lines(done: Finished, name: Column, pair: str) -> Iterator[Line]:
 
 
 def _tuned_kd(done: Finished, pair: str) -> Line | None:
-    choice = tuned_choice(done, KD, pair)
-    found = None if choice is None else results(done, KD, pair, choice)
-    return None if choice is None or found is None else Line(TUNED_KD, KD, choice, True, found)
+    choice = tuned_kd(done, pair)
+    found = None if choice is None else results(done, choice[0], pair, choice[1])
+    return None if choice is None or found is None else Line(TUNED_KD, *choice, True, found)
 
 
 def _same(line: Line, other: Line | None) -> bool:

@@ -13,7 +13,8 @@ from benchmarks.scoreboard.shards import EXTRA_SEEDS, FIRST_PAIR, SEEDS, Column,
 
 BASELINE: Final = "no-teacher"
 KD: Final = "kd"
-"""The row whose tuned form the others are compared with."""
+KD_FORMS: Final = (*((KD, trial) for trial in range(len(TRIALS))), ("kd-1", 0))
+"""Rows and trials of which the best on validation data is the tuned KD that others are compared with."""
 
 Finished = Mapping[str, Record]
 """Results by key; failures are not among them."""
@@ -43,6 +44,17 @@ def tuned_choice(done: Finished, row: str, pair: str) -> int | None:
     return scores.index(max(scores))
 
 
+def tuned_kd(done: Finished, pair: str) -> tuple[str, int] | None:
+    """Row and trial of the plain KD that is best on validation data with the first seed; None until all are done."""
+    scores = {}
+    for row, trial in KD_FORMS:
+        record = done.get(piece(row, pair, trial, SEEDS[0]).key)
+        if record is None:
+            return None
+        scores[row, trial] = float(record["validation"])
+    return max(scores, key=lambda form: scores[form])
+
+
 def tuned(done: Finished, column: Column, pair: str) -> dict[str, int]:
     """The trial of each row that a column shows of a pair; rows whose choice is open are left out."""
     if column == "published":
@@ -59,12 +71,12 @@ def piece(row: str, pair: str, trial: int, seed: int) -> Shard:
 
 def ahead(done: Finished, row: str, pair: str, trial: int) -> bool:
     """Whether a row claims to beat the tuned KD: it is above it with each of the first seeds."""
-    choice = tuned_choice(done, KD, pair)
+    choice = tuned_kd(done, pair)
     if choice is None:
         return False
     for seed in SEEDS:
         ours = done.get(piece(row, pair, trial, seed).key)
-        theirs = done.get(piece(KD, pair, choice, seed).key)
+        theirs = done.get(piece(choice[0], pair, choice[1], seed).key)
         if ours is None or theirs is None or ours["accuracy"] <= theirs["accuracy"]:
             return False
     return True
@@ -80,7 +92,7 @@ def _in_order(done: Finished) -> Iterator[Shard]:
     yield from _data_free(SEEDS[1:])
     for pair in PAIRS:  # the control that all are compared with, before the others are tuned
         yield from _trials(KD, pair)
-        yield from _chosen({KD: tuned_choice(done, KD, pair)}, pair)
+        yield from _chosen(dict([choice]) if (choice := tuned_kd(done, pair)) else {}, pair)
     for row in ROWS:
         yield from _trials(row, FIRST_PAIR)
     yield from _chosen(tuned(done, "tuned", FIRST_PAIR), FIRST_PAIR)
@@ -117,8 +129,8 @@ def _extra(done: Finished, pair: str) -> Iterator[Shard]:
     """More seeds for what is ahead of tuned KD, and for the two that it is compared with."""
     forms = {*tuned(done, "published", pair).items(), *tuned(done, "tuned", pair).items()}
     claims = sorted(form for form in forms if ahead(done, form[0], pair, form[1]))
-    choice = tuned_choice(done, KD, pair)
+    choice = tuned_kd(done, pair)
     if not claims or choice is None:
         return
-    for row, trial in [(BASELINE, 0), (KD, choice), *claims]:
+    for row, trial in [(BASELINE, 0), choice, *claims]:
         yield from (piece(row, pair, trial, seed) for seed in EXTRA_SEEDS)

@@ -17,13 +17,13 @@ from benchmarks.scoreboard import shards as pieces
 from benchmarks.scoreboard.board import board
 from benchmarks.scoreboard.holm import holm
 from benchmarks.scoreboard.ledger import claimed, finished, ledger, packed, right, write_down
-from benchmarks.scoreboard.plan import ahead, piece, shards, tuned_choice
+from benchmarks.scoreboard.plan import ahead, piece, shards, tuned_choice, tuned_kd
 from benchmarks.scoreboard.protocol import PAIRS
 from benchmarks.scoreboard.rows import CONTROLS, ROWS, TRIALS
 from benchmarks.scoreboard.shards import EXTRA_SEEDS, FIRST_PAIR, SEEDS, Shard, failure, work
 
 TEST = 1000
-KEPT = ("kd", "hint", "sampled", "similarity", "ema", "mutual")
+KEPT = ("kd", "kd-1", "hint", "sampled", "similarity", "ema", "mutual")
 """The board is the same with fewer rows, and sooner there."""
 TEACHERS = {pair: (np.arange(TEST) % 10 > 0).astype(float) for pair in PAIRS}
 
@@ -141,6 +141,13 @@ class TestPlan:
             for shard, accuracy, validation in zip(tried, (0.9, 0.8, 0.7), (0.1, 0.3, 0.2), strict=True)
         }
         assert tuned_choice(done, "kd", FIRST_PAIR) == 1
+
+    def test_plain_kd_at_a_temperature_of_one_may_be_the_control(self) -> None:
+        done = made_up({"kd": 0.7, "kd-1": 0.82})
+        assert tuned_kd(done, FIRST_PAIR) == ("kd-1", 0)
+        assert tuned_kd(made_up({"kd": 0.83, "kd-1": 0.82}), FIRST_PAIR) == ("kd", 0)
+        assert tuned_kd({}, FIRST_PAIR) is None
+        assert not ahead(done, "hint", FIRST_PAIR, 0)
 
     def test_rows_ahead_of_tuned_kd_get_more_seeds_and_so_do_their_controls(
         self, whole: dict[str, Any]
