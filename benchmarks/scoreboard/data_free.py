@@ -28,6 +28,8 @@ from limbeck.training.synthesis import Synthesis, synthesise
 BATCH_EXAMPLES: Final = 128
 STEPS: Final = 1200
 METHOD: Final[Method] = KD(temperature=4)
+_UNUSED: Final = {"competition_weight"}
+"""Settings that change nothing here: no student is competed with."""
 TRAINING: Final = Training(
     steps=STEPS,
     batch_examples=BATCH_EXAMPLES,
@@ -59,9 +61,7 @@ def setting() -> dict[str, Any]:
     training = TRAINING.model_dump(mode="json")
     return {
         name: {
-            "made_by": maker.settings.model_dump(
-                mode="json", exclude={"competition_weight"}
-            ),  # with no student
+            "made_by": maker.settings.model_dump(mode="json", exclude=_UNUSED),
             "samples": maker.samples,
             "mixtures": maker.mixtures,
             "training": training,

@@ -13,8 +13,9 @@ from benchmarks.scoreboard.shards import EXTRA_SEEDS, FIRST_PAIR, SEEDS, Column,
 
 BASELINE: Final = "no-teacher"
 KD: Final = "kd"
-KD_FORMS: Final = (*((KD, trial) for trial in range(len(TRIALS))), ("kd-1", 0))
-"""Rows and trials of which the best on validation data is the tuned KD that others are compared with."""
+
+Form = tuple[str, int]
+"""A row and one of its trials."""
 
 Finished = Mapping[str, Record]
 """Results by key; failures are not among them."""
@@ -35,24 +36,13 @@ def shards(done: Finished) -> Iterator[Shard]:
 
 def tuned_choice(done: Finished, row: str, pair: str) -> int | None:
     """The trial of a row that is best on validation data with the first seed; None until all trials are done."""
-    scores = []
-    for trial in range(len(TRIALS)):
-        record = done.get(piece(row, pair, trial, SEEDS[0]).key)
-        if record is None:
-            return None
-        scores.append(record["validation"])
-    return scores.index(max(scores))
+    best = _best(done, _forms(row), pair)
+    return None if best is None else best[1]
 
 
-def tuned_kd(done: Finished, pair: str) -> tuple[str, int] | None:
-    """Row and trial of the plain KD that is best on validation data with the first seed; None until all are done."""
-    scores = {}
-    for row, trial in KD_FORMS:
-        record = done.get(piece(row, pair, trial, SEEDS[0]).key)
-        if record is None:
-            return None
-        scores[row, trial] = float(record["validation"])
-    return max(scores, key=lambda form: scores[form])
+def tuned_kd(done: Finished, pair: str) -> Form | None:
+    """The plain KD that others are compared with: the best trial of ``kd``, or ``kd-1`` where that is better."""
+    return _best(done, [*_forms(KD), ("kd-1", 0)], pair)
 
 
 def tuned(done: Finished, column: Column, pair: str) -> dict[str, int]:
@@ -80,6 +70,17 @@ def ahead(done: Finished, row: str, pair: str, trial: int) -> bool:
         if ours is None or theirs is None or ours["accuracy"] <= theirs["accuracy"]:
             return False
     return True
+
+
+def _forms(row: str) -> list[Form]:
+    return [(row, trial) for trial in range(len(TRIALS))]
+
+
+def _best(done: Finished, forms: list[Form], pair: str) -> Form | None:
+    """The first of those that are best on validation data with the first seed; None until all are done."""
+    records = [done.get(piece(row, pair, trial, SEEDS[0]).key) for row, trial in forms]
+    scores = [record["validation"] for record in records if record is not None]
+    return forms[scores.index(max(scores))] if len(scores) == len(forms) else None
 
 
 def _in_order(done: Finished) -> Iterator[Shard]:

@@ -19,7 +19,7 @@ from benchmarks.scoreboard.holm import holm
 from benchmarks.scoreboard.ledger import claimed, finished, ledger, packed, right, write_down
 from benchmarks.scoreboard.plan import ahead, piece, shards, tuned_choice, tuned_kd
 from benchmarks.scoreboard.protocol import PAIRS
-from benchmarks.scoreboard.rows import CONTROLS, ROWS, TRIALS
+from benchmarks.scoreboard.rows import CONTROLS, DOES_NOT_APPLY, ROWS, TRIALS
 from benchmarks.scoreboard.shards import EXTRA_SEEDS, FIRST_PAIR, SEEDS, Shard, failure, work
 
 TEST = 1000
@@ -142,6 +142,12 @@ class TestPlan:
         }
         assert tuned_choice(done, "kd", FIRST_PAIR) == 1
 
+    def test_what_does_not_apply_is_not_planned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(DOES_NOT_APPLY, ("hint", "vit-cnn"), "a reason")
+        planned = {(shard.row, shard.pair) for shard in shards({})}
+        assert ("hint", "vit-cnn") not in planned
+        assert ("hint", "cnn-vit") in planned
+
     def test_plain_kd_at_a_temperature_of_one_may_be_the_control(self) -> None:
         done = made_up({"kd": 0.7, "kd-1": 0.82})
         assert tuned_kd(done, FIRST_PAIR) == ("kd-1", 0)
@@ -221,6 +227,7 @@ class TestBoard:
         assert row["against_tuned_kd"]["comparisons"] == len(ROWS) - 1  # kd's published form was chosen
         (control,) = rows(found, method="no-teacher", pair=FIRST_PAIR, column="published")
         assert control["against_tuned_kd"]["p_holm"] is None
+        assert control["against_tuned_kd"]["verdict"] != "open"
 
     def test_what_the_correction_takes_back_is_open(self) -> None:
         done = made_up({"no-teacher": 0.75, "kd": 0.8, "hint": 0.84})

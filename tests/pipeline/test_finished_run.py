@@ -65,6 +65,7 @@ def test_the_report_agrees_with_the_trainings(run: Run) -> None:
     }  # fmt: skip
     assert report.teacher.labels == report.data["train"] == 300
     assert report.data["labelled"] == 60
+    assert report.data["left_out"] == []
     assert [seed.seed for seed in report.student.seeds] == [0, 1]
     mean = np.mean([seed.metrics["accuracy"] for seed in report.student.seeds])
     assert report.student.metrics["accuracy"] == pytest.approx(mean)

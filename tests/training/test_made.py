@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -199,3 +200,33 @@ def test_a_student_is_competed_with_and_stays_as_it_is(
     assert 0 < rivals[0].losses["competition"] < 1
     assert not torch.equal(collected(alone)[0], collected(rivals)[0])
     assert next(iter(make(teacher, student=teacher))).losses["competition"] == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (invert, Inversion(steps=60, batch_examples=12, jitter=0, competition_weight=5.0)),
+        (
+            synthesise,
+            Synthesis(steps=60, warmup_steps=50, batch_examples=24, width=4, competition_weight=5.0),
+        ),
+    ],
+)
+def test_in_competition_the_student_agrees_less_with_what_is_made(
+    make: Maker, settings: object, learned: nn.Sequential
+) -> None:
+    student = copy.deepcopy(learned)
+    with torch.no_grad():
+        student[-1].weight[0] = 0.0  # it knows nothing of the first class
+    alone, rival = (
+        collected(make(learned, shape=SHAPE, classes=CLASSES, samples=24, settings=settings, student=given))[
+            0
+        ]
+        for given in (None, student)
+    )
+    with torch.no_grad():
+        apart = [
+            (learned.eval()(made).softmax(1) - student.eval()(made).softmax(1)).abs().sum(1).mean()
+            for made in (alone, rival)
+        ]
+    assert apart[1] > apart[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -75,19 +74,3 @@ def test_without_bounds_each_batch_is_standardised(learned: nn.Sequential) -> No
     columns = made[0].inputs.transpose(0, 1).flatten(1)
     torch.testing.assert_close(columns.mean(1), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(columns.std(1), torch.ones(2), atol=1e-2, rtol=0)
-
-
-def test_in_competition_the_student_agrees_less_with_what_is_made(learned: nn.Sequential) -> None:
-    student = copy.deepcopy(learned)
-    with torch.no_grad():
-        student[-1].weight[0] = 0.0  # it knows nothing of the first class
-    weight = SETTINGS.model_copy(update={"competition_weight": 5.0})
-    alone, rival = (
-        collected(iter(steps(learned, settings=weight, student=given)))[0] for given in (None, student)
-    )
-    with torch.no_grad():
-        agreements = [
-            (learned.eval()(made).softmax(1) - student.eval()(made).softmax(1)).abs().sum(1).mean()
-            for made in (alone, rival)
-        ]
-    assert agreements[1] > agreements[0]
