@@ -53,6 +53,13 @@ def test_a_store_is_found_by_its_folder_too(store: Path) -> None:
     assert store.name in targets("inspect", str(store)).stdout
 
 
+def test_a_store_of_an_older_format_is_listed_as_such(store: Path) -> None:
+    file = store / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 2}))
+    assert targets("list").stdout.rstrip().endswith("format 2")
+    assert "limbeck targets remove" in str(json.loads(targets("list", "--json").stdout)[0]["problem"])
+
+
 def test_damage_is_the_exit_code_of_verify_and_inspect(store: Path) -> None:
     answers = store / "answers.bin"
     answers.write_bytes(answers.read_bytes()[:-2])

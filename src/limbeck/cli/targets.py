@@ -136,9 +136,18 @@ def _confirmed(path: Path) -> bool:
 
 
 def _row(found: Summary) -> tuple[str, ...]:
-    state = "incomplete" if found.key and not found.complete else "damaged" if found.problem else "complete"
     answered = f"{found.held:,}/{found.records:,}"
-    return found.name, found.teacher, found.data, answered, size(found.bytes), state
+    return found.name, found.teacher, found.data, answered, size(found.bytes), _state(found)
+
+
+def _state(found: Summary) -> str:
+    from limbeck.teachers.store.key import FORMAT
+
+    if found.key and not found.complete:
+        return "incomplete"
+    if found.format not in (None, FORMAT):
+        return f"format {found.format}"
+    return "damaged" if found.problem else "complete"
 
 
 def _shown(value: object) -> str:

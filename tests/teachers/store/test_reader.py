@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from limbeck.errors import StoreError
-from limbeck.teachers.store import Store, open_store, reader, store_key
+from limbeck.teachers.store import Store, list_stores, open_store, reader, store_key
+from limbeck.teachers.store import key as key_module
+from limbeck.teachers.store.key import FORMAT
 from limbeck.types import CLEAN
 
 
@@ -57,6 +59,22 @@ def test_another_format_is_named_with_the_cure(number, cure, key, fill):
     _edit(folder / "manifest.json", lambda value: value.update(format=number))
     with pytest.raises(StoreError, match=rf"has format {number}, .*{cure}"):
         open_store(key)
+
+
+def test_after_an_upgrade_of_the_format_the_teacher_is_asked_anew_beside_the_older_store(
+    key, fill, monkeypatch
+):
+    with monkeypatch.context() as older:
+        older.setattr(key_module, "FORMAT", FORMAT - 1)
+        before = fill(key).folder.path
+        _edit(before / "manifest.json", lambda value: value.update(format=FORMAT - 1))
+    after = fill(key).folder.path
+    assert after != before
+    assert open_store(key).folder.path == after
+    assert {summary.path: summary.problem is None for summary in list_stores()} == {
+        before: False,
+        after: True,
+    }
 
 
 def test_a_damaged_manifest_is_named_with_the_cure(key, fill):

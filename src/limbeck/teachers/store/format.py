@@ -1,8 +1,8 @@
 """How a store lies on disk, and how it is known to be whole.
 
-A folder named by its key's digest holds ``manifest.json``, ``ids.bin`` (sorted int64), and, while it is being
-filled, ``answers.part``, in which each shard has its place, and for each shard that is there a note,
-``shard-00000.json``, that says what its checksum is. A complete store has the same file under the name
+A folder named by the digest of its key and its format holds ``manifest.json``, ``ids.bin`` (sorted int64), and,
+while it is being filled, ``answers.part``, in which each shard has its place, and for each shard that is there a
+note, ``shard-00000.json``, that says what its checksum is. A complete store has the same file under the name
 ``answers.bin``, and all notes in ``notes.jsonl``. Records are of one width, one for each view, in the order of the
 ids; numbers are little-endian. What a record holds follows from ``key.keep`` in the manifest; see
 :mod:`limbeck.teachers.store.keeping`.
@@ -23,11 +23,8 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 from limbeck.errors import StoreError
 from limbeck.files import cache_home, read_json
 from limbeck.teachers.store.kept_error import KeptError
-from limbeck.teachers.store.key import StoreKey
+from limbeck.teachers.store.key import FORMAT, StoreKey
 from limbeck.types import Frozen
-
-FORMAT: Final = 3
-"""Changes whenever an older Limbeck could not read a newer store, or the other way round."""
 
 IDS: Final = np.dtype("<i8")
 
@@ -108,9 +105,8 @@ class StoreFolder:
                 f"{path} holds no target store. `limbeck targets list` shows those that there are."
             )
         try:
-            value = read_json(file)
-            _check_format(path, value)
-            return cls(path, Manifest.model_validate(value))
+            _check_format(path)
+            return cls(path, Manifest.model_validate(read_json(file)))
         except (ValueError, ValidationError) as error:
             raise StoreError(
                 f"{file} is damaged. Remove the store with `limbeck targets remove {path.name}` and "
@@ -264,14 +260,22 @@ def _checksums(path: Path, block_bytes: int, _mtime_ns: int, _size: int) -> tupl
         return tuple(checksum(block) for block in iter(lambda: file.read(block_bytes), b""))
 
 
-def _check_format(path: Path, value: object) -> None:
+def written_format(path: Path) -> int | None:
+    """The format that a store's manifest names; ``None`` where it names none."""
+    try:
+        value = read_json(path / "manifest.json")
+    except ValueError:
+        return None
     found = value.get("format") if isinstance(value, dict) else None
-    if isinstance(found, int) and found != FORMAT:
-        older = (
-            f"Run `limbeck label` to ask again, and `limbeck targets remove {path.name}` to free its place."
-        )
-        newer = "Upgrade Limbeck, or label again with another LIMBECK_CACHE."
+    return found if isinstance(found, int) else None
+
+
+def _check_format(path: Path) -> None:
+    found = written_format(path)
+    if found is not None and found != FORMAT:
+        older = f"`limbeck targets remove {path.name}` frees its place."
+        newer = "Upgrade Limbeck to read it."
         raise StoreError(
-            f"The store {path} has format {found}, and this Limbeck reads format {FORMAT}. "
-            f"{newer if found > FORMAT else older}"
+            f"The store {path} has format {found}, and this Limbeck reads format {FORMAT}: `limbeck run` and "
+            f"`limbeck label` ask the teacher again, beside it. {newer if found > FORMAT else older}"
         )

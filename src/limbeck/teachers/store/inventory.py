@@ -10,7 +10,7 @@ from filelock import Timeout
 from limbeck.errors import StoreError
 from limbeck.files import disk_errors
 from limbeck.teachers.store.claims import being_filled, store_lock
-from limbeck.teachers.store.format import StoreFolder, targets_home
+from limbeck.teachers.store.format import StoreFolder, targets_home, written_format
 from limbeck.teachers.store.kept_error import KeptError, joined
 from limbeck.teachers.store.key import StoreKey
 from limbeck.teachers.store.reader import check_length, check_whole
@@ -28,6 +28,9 @@ class Summary(Frozen):
 
     bytes: int
     """On disk, everything."""
+
+    format: int | None = None
+    """Of its files; ``None`` where its manifest does not tell."""
 
     problem: str | None = None
     """Why it cannot be used as it is, and the cure."""
@@ -123,7 +126,7 @@ def _summary(path: Path) -> Summary:
     try:
         folder = StoreFolder.read(path)
     except StoreError as error:
-        return Summary(name=path.name, path=path, bytes=size, problem=str(error))
+        return Summary(name=path.name, path=path, bytes=size, format=written_format(path), problem=str(error))
     manifest, complete = folder.manifest, folder.answers.is_file()
     notes = folder.notes()
     errors = [note.error for note in notes.values()]
@@ -131,6 +134,7 @@ def _summary(path: Path) -> Summary:
         name=path.name,
         path=path,
         bytes=size,
+        format=manifest.format,
         problem=_problem(folder),
         teacher=manifest.teacher_name,
         data=manifest.source_name,

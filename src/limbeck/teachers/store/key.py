@@ -14,6 +14,12 @@ from limbeck.teachers.store.keeping import Keep, keep_of
 from limbeck.teachers.store.kinds import Kind
 from limbeck.types import Frozen, Teacher, digest
 
+FORMAT: Final = 3
+"""Of the files of a store; changes whenever an older Limbeck could not read a newer store, or the other way round.
+
+It is part of a store's name, so that an upgrade asks anew beside the older store instead of stumbling over it.
+"""
+
 
 class FixedViews(Frozen):
     """The teacher sees what the student sees: ``views`` seeded augmentations of each sample."""
@@ -70,8 +76,8 @@ class StoreKey(Frozen):
 
     @property
     def digest(self) -> str:
-        """The name of the store's folder."""
-        return digest(self)
+        """The name of the store's folder: of the key and the format."""
+        return digest({"format": FORMAT, "key": self.model_dump(mode="json")})
 
 
 _CURES: Final = {

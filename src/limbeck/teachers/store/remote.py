@@ -20,7 +20,8 @@ from fsspec.core import url_to_fs
 
 from limbeck.errors import LimbeckError, MissingExtraError, StoreError, UserError
 from limbeck.files import write_bytes
-from limbeck.teachers.store.format import FORMAT, Manifest, Note, StoreFolder, checksum, shard_name
+from limbeck.teachers.store.format import Manifest, Note, StoreFolder, checksum, shard_name
+from limbeck.teachers.store.key import FORMAT
 from limbeck.teachers.store.writer import keep_shard
 
 _BUCKETS: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
