@@ -16,12 +16,8 @@ from limbeck.errors import DiskError
 
 
 @contextmanager
-def replacing(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` and rename it over ``path`` when the block ends well.
-
-    Args:
-        path: What is replaced.
-        flush: Wait until it is on the disk. Without, a power failure can lose it, though no kill can.
 
     Raises:
         DiskError: If the disk is full, read-only, or not ours to write; ``path`` is then as it was.
@@ -32,9 +28,8 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         try:
             with beside.open("wb") as file:
                 yield file
-                if flush:
-                    file.flush()
-                    os.fsync(file.fileno())
+                file.flush()
+                os.fsync(file.fileno())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -57,10 +52,25 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(f"{path} could not be written: {cures[error.errno]}.") from error
 
 
-def write_bytes(path: Path, data: bytes, *, flush: bool = True) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` whole or not at all; see :func:`replacing`."""
-    with replacing(path, flush=flush) as file:
+    with replacing(path) as file:
         file.write(data)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line in one write, as several processes may at once on a local disk.
+
+    It begins with its newline, so that what a full disk left of another stays a line of its own.
+    """
+    data = b"\n" + line
+    with disk_errors(path):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            if os.write(file, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -66,4 +66,4 @@ def _held(key: StoreKey) -> int:
     if not (path / "manifest.json").is_file():
         return 0
     folder = StoreFolder.read(path)
-    return sum(len(folder.records(number)) for number in folder.shards if folder.kept(number))
+    return sum(len(folder.records(number)) for number in folder.notes())

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from limbeck.data import Augmentation
 from limbeck.errors import DiskError
-from limbeck.teachers.store import label, labelling, list_stores, open_store
+from limbeck.teachers.store import FixedViews, label, labelling, list_stores, open_store, store_key
 
 SHARD = 12
+VIEWS = 40
 
 
 @pytest.fixture
@@ -35,8 +37,12 @@ def fill_up(disk: Path) -> Path:
 
 
 def test_a_disk_that_fills_up_while_asking_keeps_whole_shards_and_the_rest_is_asked_later(
-    disk, teacher, pool, preprocessing, key, monkeypatch
+    disk, teacher, pool, preprocessing, monkeypatch
 ):
+    views = FixedViews(
+        views=VIEWS, seed=0, augmentation=Augmentation(shift=1)
+    )  # a shard is larger than a page
+    key = store_key(teacher, pool, preprocessing, view=views, keep="float32")
     monkeypatch.setattr(labelling, "_check_space", lambda *_: None)  # somebody else fills it after that
     given = {"batch_examples": 4, "shard_records": SHARD, "cache": disk}
     working = label(teacher, pool, preprocessing, key, **given)
@@ -49,7 +55,7 @@ def test_a_disk_that_fills_up_while_asking_keeps_whole_shards_and_the_rest_is_as
     assert list_stores(disk)[0].held == 2 * SHARD
     teacher.asked.clear()
     list(label(teacher, pool, preprocessing, key, **given))
-    assert len(teacher.asked) == len(pool) - 2 * SHARD
+    assert len(teacher.asked) == VIEWS * (len(pool) - 2 * SHARD)
     assert len(open_store(key, cache=disk)) == len(pool)
 
 

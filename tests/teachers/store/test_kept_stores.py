@@ -180,7 +180,7 @@ def test_a_store_of_the_first_format_is_told_what_to_do(key: Any, fill: Any) -> 
     value = json.loads(file.read_text())
     value["format"] = 1
     file.write_text(json.dumps(value))
-    with pytest.raises(StoreError, match=r"has format 1, .* reads format 3: .*`limbeck label` ask"):
+    with pytest.raises(StoreError, match=r"has format 1, .* reads format 4: .*`limbeck label` ask"):
         Store.open(file.parent)
 
 

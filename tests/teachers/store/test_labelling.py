@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -111,7 +112,7 @@ def test_what_a_kill_left_half_written_is_swept(key, fill, teacher):
     with pytest.raises(KeyboardInterrupt):
         fill(key)
     folder = targets_home() / key.digest
-    (folder / ".shard-00001.json.abcd.tmp").write_bytes(b"half")
+    (folder / ".notes.jsonl.abcd.tmp").write_bytes(b"half")
     teacher.fail_at = None
     fill(key)
     files = {file.name for file in folder.iterdir()}
@@ -165,6 +166,20 @@ def test_a_shard_that_was_harmed_while_filling_is_asked_for_again(harm, teacher,
     assert len(teacher.asked) == SAMPLES - SHARD
 
 
+def test_a_note_that_a_full_disk_tore_costs_its_own_shard_only(teacher, key, fill):
+    teacher.fail_at = 9
+    with pytest.raises(KeyboardInterrupt):
+        fill(key)
+    notes = StoreFolder.read(targets_home() / key.digest).notes_path
+    os.truncate(notes, notes.stat().st_size - 5)
+    teacher.fail_at = None
+    teacher.asked.clear()
+    whole = _bytes(fill(key))
+    assert len(teacher.asked) == SAMPLES - SHARD
+    assert [json.loads(line)["number"] for line in notes.read_bytes().splitlines()] == [0, 1, 2, 3, 4]
+    assert whole == _bytes(open_store(key))
+
+
 def test_a_shard_of_another_store_is_not_taken_for_ours(
     teacher, other_teacher, pool, preprocessing, key, fill
 ):
@@ -175,7 +190,8 @@ def test_a_shard_of_another_store_is_not_taken_for_ours(
             fill(name, teacher=asked)
         asked.fail_at = None
     held, given = (StoreFolder.read(targets_home() / name.digest) for name in (key, theirs))
-    shutil.copy(given.note_path(0), held.path)
+    with held.notes_path.open("ab") as notes:
+        notes.write(given.notes_path.read_bytes())
     with held.part.open("r+b") as file:
         file.write(given.answers_of(0))
     teacher.asked.clear()

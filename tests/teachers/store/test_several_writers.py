@@ -108,19 +108,6 @@ def test_a_store_that_is_being_filled_is_not_removed_and_a_removed_one_is_said(l
         list(late)
 
 
-def test_half_written_files_of_others_are_left_alone(labeller, key):
-    busy = labeller()
-    next(busy), next(busy)
-    theirs = targets_home() / key.digest / ".shard-00000.json.abcd.tmp"
-    theirs.write_bytes(b"half")
-    other = labeller()
-    next(other), next(other)
-    assert theirs.exists()
-    busy.close()
-    list(other)
-    assert not theirs.exists()
-
-
 def test_shards_of_many_views_are_small_enough_to_lose(teacher, pool, preprocessing, key, monkeypatch):
     monkeypatch.setattr(labelling, "_SHARD_BYTES", 10 * 12)
     list(label(teacher, pool, preprocessing, key, batch_examples=BATCH))

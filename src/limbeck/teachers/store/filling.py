@@ -17,7 +17,7 @@ from limbeck.teachers.store.format import StoreFolder
 from limbeck.teachers.store.kept_error import joined
 from limbeck.teachers.store.questions import Questions, blocks
 from limbeck.teachers.store.remote import Remote
-from limbeck.teachers.store.writer import clear, write_shard
+from limbeck.teachers.store.writer import write_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Filling:
         self._folder, self._questions, self._order = folder, questions, order
         self._batch_examples, self._remote = batch_examples, remote
         self._left = list(left)
-        self._damaged = {number for number in left if folder.note_path(number).exists()}
+        self._damaged = set(left) & folder.notes().keys()
         self._asked = self._held = 0
         self._look()
 
@@ -71,8 +71,8 @@ class Filling:
 
     def _look(self) -> None:
         """Count what is there now, whoever asked for it."""
-        folder = self._folder
-        open_ = [number for number in self._left if number in self._damaged or not folder.kept(number)]
+        folder, noted = self._folder, self._folder.notes().keys() - self._damaged
+        open_ = set(self._left) - noted
         self._held = folder.manifest.records - sum(len(folder.records(number)) for number in open_)
 
     def run(self) -> Iterator[Progress]:
@@ -101,14 +101,13 @@ class Filling:
     def _settle(self, number: int) -> Iterator[Progress]:
         """See to it that a claimed shard is whole: it is already, it is found elsewhere, or the teacher is asked."""
         folder = self._folder
-        if not folder.holds(number):
+        if not folder.holds(number, folder.notes().get(number)):
             if folder.answers.exists():
                 return
-            clear(folder, number)
             self._damaged.discard(number)
             if self._remote is None or not self._remote.fetch(folder, number):
                 yield from self._ask(number)
-                if self._remote is not None and (note := folder.note(number)) is not None:
+                if self._remote is not None and (note := folder.notes().get(number)) is not None:
                     self._remote.push(folder, note)
         self._left.remove(number)
         self._look()

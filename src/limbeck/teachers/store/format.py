@@ -1,11 +1,10 @@
 """How a store lies on disk, and how it is known to be whole.
 
 A folder named by the digest of its key and its format holds ``manifest.json``, ``ids.bin`` (sorted int64), and,
-while it is being filled, ``answers.part``, in which each shard has its place, and for each shard that is there a
-note, ``shard-00000.json``, that says what its checksum is. A complete store has the same file under the name
-``answers.bin``, and all notes in ``notes.jsonl``. Records are of one width, one for each view, in the order of the
-ids; numbers are little-endian. What a record holds follows from ``key.keep`` in the manifest; see
-:mod:`limbeck.teachers.store.keeping`.
+while it is being filled, ``answers.part``, in which each shard has its place, and ``notes.jsonl``, to which each
+shard that is there adds a line that says what its checksum is. A complete store has ``answers.bin`` instead of
+``answers.part``. Records are of one width, one for each view, in the order of the ids; numbers are little-endian.
+What a record holds follows from ``key.keep`` in the manifest; see :mod:`limbeck.teachers.store.keeping`.
 """
 
 from __future__ import annotations
@@ -145,12 +144,8 @@ class StoreFolder:
 
     @property
     def notes_path(self) -> Path:
-        """The notes of all shards, a line each, once there are all."""
+        """The notes of the shards that are there, a line each."""
         return self.path / "notes.jsonl"
-
-    def note_path(self, number: int) -> Path:
-        """One shard's note, until there are all."""
-        return self.path / f"{shard_name(number)}.json"
 
     @property
     def size(self) -> int:
@@ -167,42 +162,24 @@ class StoreFolder:
         start = number * self.manifest.shard_records
         return range(start, min(start + self.manifest.shard_records, self.manifest.records))
 
-    def note(self, number: int) -> Note | None:
-        """One shard's note while the store is being filled; ``None`` where it is missing, damaged, or of another."""
-        try:
-            return self.accepted(self.note_path(number).read_bytes(), number)
-        except FileNotFoundError:
-            return None
-
     def notes(self) -> dict[int, Note]:
-        """The notes of all shards that have one, whether the store is complete or not."""
-        if not self.answers.exists():
-            found = ((number, self.note(number)) for number in self.shards)
-        else:
-            lines = self.notes_path.read_bytes().splitlines() if self.notes_path.is_file() else []
-            found = (
-                (number, self.accepted(line, number))
-                for number, line in zip(self.shards, lines, strict=False)
-            )
-        return {number: note for number, note in found if note is not None}
+        """The notes of the shards that have one, in their order; of two about the same shard the later counts."""
+        lines = self.notes_path.read_bytes().splitlines() if self.notes_path.exists() else []
+        found = {note.number: note for line in lines if (note := self.accepted(line)) is not None}
+        return dict(sorted(found.items()))
 
-    def accepted(self, text: bytes, number: int) -> Note | None:
-        """A note as it was read; ``None`` where it is damaged, or of another store or shard."""
+    def accepted(self, text: bytes) -> Note | None:
+        """A note as it was read; ``None`` where it is damaged, or of another store."""
         try:
             note = Note.model_validate_json(text)
         except ValidationError:
             return None
-        records = self.records(number)
-        found = (note.store, note.number, note.first, note.records)
-        return note if found == (self.manifest.key.digest, number, records.start, len(records)) else None
+        records = self.records(note.number)
+        found = (note.store, note.first, note.records)
+        return note if found == (self.manifest.key.digest, records.start, len(records)) else None
 
-    def kept(self, number: int) -> bool:
-        """Whether one shard's note is there; nothing is read."""
-        return self.note_path(number).is_file()
-
-    def holds(self, number: int) -> bool:
-        """Whether one shard of a store that is being filled is there and unharmed."""
-        note = self.note(number)
+    def holds(self, number: int, note: Note | None) -> bool:
+        """Whether one shard of a store that is being filled is there as its note says."""
         try:
             return note is not None and checksum(self.answers_of(number)) == note.xxh3
         except FileNotFoundError:  # another process has sealed the store meanwhile
@@ -239,7 +216,7 @@ def id_bytes(ids: NDArray[np.int64]) -> bytes:
     return ids.astype(IDS).tobytes()
 
 
-def checksum(data: bytes) -> str:
+def checksum(data: bytes | memoryview) -> str:
     """XXH3 with 128 bits, in hex: it finds damage, as fast as memory is read; it is no proof against forgery.
 
     References:

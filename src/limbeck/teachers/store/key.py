@@ -14,7 +14,7 @@ from limbeck.teachers.store.keeping import Keep, keep_of
 from limbeck.teachers.store.kinds import Kind
 from limbeck.types import Frozen, Teacher, digest
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Of the files of a store; changes whenever an older Limbeck could not read a newer store, or the other way round.
 
 It is part of a store's name, so that an upgrade asks anew beside the older store instead of stumbling over it.

@@ -193,7 +193,7 @@ def check_length(folder: StoreFolder) -> None:
     """
     name = f"The store {folder.path}"
     if not folder.answers.is_file():
-        held = sum(map(folder.kept, folder.shards))
+        held = len(folder.notes())
         raise StoreError(f"{name} is incomplete: {held} of {len(folder.shards)} shards are there. {_CURE}")
     expected, found = folder.size, folder.answers.stat().st_size
     if found != expected:

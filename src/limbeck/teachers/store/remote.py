@@ -97,9 +97,9 @@ class Remote:
             Whether it is in the folder now.
         """
         text = self._get(_note(number))
-        note = None if text is None else folder.accepted(text, number)
+        note = None if text is None else folder.accepted(text)
         data = None if note is None else self._get(_answers(number))
-        if note is None or data is None or checksum(data) != note.xxh3:
+        if note is None or note.number != number or data is None or checksum(data) != note.xxh3:
             return False
         keep_shard(folder, data, note)
         return True

@@ -10,7 +10,7 @@ from limbeck.files import disk_errors
 from limbeck.teachers.store.claims import claimed, forget_claims, store_lock, waits
 from limbeck.teachers.store.format import Note, StoreFolder, targets_home
 from limbeck.teachers.store.remote import Remote
-from limbeck.teachers.store.writer import clear, make_room, missing, seal
+from limbeck.teachers.store.writer import make_room, missing, seal
 
 Moved = tuple[int, int]
 """How many shards are where they should be, and of how many."""
@@ -112,7 +112,4 @@ def _fetched(remote: Remote, folder: StoreFolder, number: int) -> bool:
             raise StoreError(
                 f"{folder.path} is being filled by another process. Wait until it ends, then pull again."
             )
-        if folder.holds(number):
-            return True
-        clear(folder, number)
-        return remote.fetch(folder, number)
+        return folder.holds(number, folder.notes().get(number)) or remote.fetch(folder, number)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limbeck.errors import StoreError
-from limbeck.files import disk_errors, sha256, write_bytes, write_json
+from limbeck.files import append_line, disk_errors, sha256, write_bytes, write_json
 from limbeck.teachers.store.format import Manifest, Note, StoreFolder, checksum, id_bytes
 from limbeck.teachers.store.kept_error import KeptError
 from limbeck.teachers.store.key import differences
@@ -62,7 +62,7 @@ def write_shard(
         batch_examples: In what blocks the teacher was asked.
         error: What keeping them costs.
     """
-    data = answers.tobytes()
+    data = np.ascontiguousarray(answers).reshape(-1).view(np.uint8).data
     note = Note(
         store=folder.manifest.key.digest,
         number=number,
@@ -75,7 +75,7 @@ def write_shard(
     keep_shard(folder, data, note)
 
 
-def keep_shard(folder: StoreFolder, data: bytes, note: Note) -> None:
+def keep_shard(folder: StoreFolder, data: bytes | memoryview, note: Note) -> None:
     """Keep a shard at its place, and then its note.
 
     Nothing waits for the disk: a kill loses neither, and what a power failure takes is found by its checksum.
@@ -84,18 +84,7 @@ def keep_shard(folder: StoreFolder, data: bytes, note: Note) -> None:
     with disk_errors(folder.part), folder.part.open("r+b") as file:
         file.seek(start)
         file.write(data)
-    write_bytes(folder.note_path(note.number), _line(note), flush=False)
-
-
-def clear(folder: StoreFolder, number: int) -> None:
-    """Remove the note of a shard that is not whole; its claim must be ours."""
-    file = folder.note_path(number)
-    file.unlink(missing_ok=True)
-    _sweep(folder.path, file.name)
-
-
-def _line(note: Note) -> bytes:
-    return note.model_dump_json().encode() + b"\n"
+    append_line(folder.notes_path, note.model_dump_json().encode())
 
 
 def _sweep(path: Path, name: str) -> None:
@@ -107,7 +96,8 @@ def _sweep(path: Path, name: str) -> None:
 def missing(folder: StoreFolder) -> list[int]:
     """The shards that have to be asked for: all that are not whole."""
     if not folder.answers.exists():
-        return [number for number in folder.shards if not folder.holds(number)]
+        notes = folder.notes()
+        return [number for number in folder.shards if not folder.holds(number, notes.get(number))]
     return folder.damaged()
 
 
@@ -117,30 +107,21 @@ def make_room(folder: StoreFolder) -> None:
     A complete store that is damaged is taken apart, so that only its damaged shards are asked for again.
     """
     if folder.answers.exists():
-        _unseal(folder)
+        folder.answers.replace(folder.part)
     with disk_errors(folder.part), folder.part.open("ab") as file:
         if file.tell() != folder.size:
             file.truncate(folder.size)
 
 
-def _unseal(folder: StoreFolder) -> None:
-    damaged = set(folder.damaged())
-    for number, note in folder.notes().items():
-        if number not in damaged:
-            write_bytes(folder.note_path(number), _line(note))
-    folder.answers.replace(folder.part)
-    folder.notes_path.unlink(missing_ok=True)
-
-
 def seal(folder: StoreFolder) -> None:
     """Say that all answers are there, once they and their notes are on the disk."""
-    if not folder.answers.exists():
-        with disk_errors(folder.part), folder.part.open("r+b") as file:
-            os.fsync(file.fileno())
-        write_bytes(folder.notes_path, b"".join(map(_line, folder.notes().values())))
-        folder.part.replace(folder.answers)
-    for number in folder.shards:
-        folder.note_path(number).unlink(missing_ok=True)
+    if folder.answers.exists():
+        return
+    with disk_errors(folder.part), folder.part.open("r+b") as file:
+        os.fsync(file.fileno())
+    lines = "".join(f"{note.model_dump_json()}\n" for note in folder.notes().values())
+    write_bytes(folder.notes_path, lines.encode())
+    folder.part.replace(folder.answers)
 
 
 def needed_bytes(folder: StoreFolder, numbers: list[int]) -> int:
