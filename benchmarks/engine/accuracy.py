@@ -14,27 +14,18 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.engine import ours, peer
-from benchmarks.engine.task import BATCH_EXAMPLES, EPOCHS, PLAIN, TEACHERS, Arm, Framework, Task
-from limbeck.data import Augmentation, Stream
-from limbeck.files import cache_home, write_with
-from limbeck.methods import CE
-from limbeck.recipe import SGD, OneCycle, Plan, Training
-from limbeck.training import measure_plan, start, train
-from limbeck.types import digest
+from benchmarks.engine.task import BATCH_EXAMPLES, EPOCHS, PLAIN, Arm, Framework, Task
+from benchmarks.engine.teachers import trained_weights
+from limbeck.recipe import Plan
 
 EXAMPLES: Final = 80 * BATCH_EXAMPLES
 """Training samples: whole batches, so that an epoch is the same in both."""
 
 SEEDS: Final = (0, 1, 2)
 RATIO: Final = 6
-_MODEL: Final = TEACHERS["cnn", RATIO]
-_TEACHER: Final = Training(
-    steps=1200, batch_examples=BATCH_EXAMPLES, optimizer=SGD(learning_rate=0.1), schedule=OneCycle()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +60,16 @@ def fit(one: WholeTraining) -> dict[str, Any]:
     """Train a student, in a process of one thread; its accuracy after each epoch, and what it is right about."""
     torch.set_num_threads(1)
     task = Task.fashion_mnist(EXAMPLES)
-    teacher = trained_teacher()
+    teacher = trained_teacher(task)
     with TemporaryDirectory() as home:
         ours_or_theirs = _limbeck if one.arm.framework == "limbeck" else _torchdistill
         epochs = ours_or_theirs(task, teacher, one, Path(home))
         return {**_followed(epochs, task), "teacher": float(ours.accuracy(teacher, task).double().mean())}
 
 
-def trained_teacher() -> nn.Module:
-    """The teacher, trained on all labels once (minutes) and kept in the cache."""
-    path = cache_home() / "benchmarks" / f"{_teacher_key()}.safetensors"
-    task = Task.fashion_mnist()
-    if not path.exists():
-        _train_teacher(task, path)
-    module = task.teacher(LIMBECK)
-    module.load_state_dict(load_file(path))
-    return module
+def trained_teacher(task: Task) -> nn.Module:
+    """The teacher, trained on all labels."""
+    return task.teacher(replace(LIMBECK, teacher=trained_weights(LIMBECK, Task.fashion_mnist())))
 
 
 def right(record: dict[str, Any]) -> NDArray[np.float64]:
@@ -139,27 +124,3 @@ def _torchdistill(task: Task, teacher: nn.Module, one: WholeTraining, home: Path
         peer.train_one_epoch(box, box.train_data_loader, PLAIN)
         box.post_epoch_process()
         yield box.student_model
-
-
-def _train_teacher(task: Task, path: Path) -> None:
-    def factory() -> nn.Module:
-        return _MODEL.build(task.shape, task.classes)
-
-    execution = measure_plan(
-        factory, None, task.shape, task.classes, batch_examples=BATCH_EXAMPLES, cores=1
-    ).plan.student
-    stream = Stream(
-        task.train, task.preprocessing, batch_examples=BATCH_EXAMPLES, seed=0,
-        augmentation=Augmentation(shift=2, flip=True),
-    )  # fmt: skip
-    state = start(factory, CE(), None, stream, training=_TEACHER, execution=execution, seed=0)
-    for _ in train(state, stream, None, execution=execution):
-        pass
-    weights: dict[str, Tensor] = {
-        name: value.contiguous() for name, value in state.student.state_dict().items()
-    }
-    write_with(path, lambda beside: save_file(weights, beside))
-
-
-def _teacher_key() -> str:
-    return digest([_MODEL.model_dump(mode="json"), _TEACHER.model_dump(mode="json"), torch.__version__])

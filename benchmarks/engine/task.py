@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import torch
 from jaxtyping import Bool, Int
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from limbeck.data import Augmentation, Preprocessing, Source, Stream
@@ -35,10 +37,10 @@ StudentName = Literal["cnn", "separable"]
 Framework = Literal["limbeck", "torchdistill", "torchdistill-1.1.4", "plain"]
 
 TEACHERS: Final[dict[tuple[StudentName, int], Architecture]] = {
-    ("cnn", 2): Residual(width=16, depth=3),
-    ("cnn", 6): Residual(width=32, depth=2),
-    ("cnn", 20): Residual(width=64, depth=2),
-    ("separable", 6): Residual(width=32, depth=1, stem_stride=2),
+    ("cnn", 2): Residual(width=16, depth=4),
+    ("cnn", 6): Residual(width=32, depth=3),
+    ("cnn", 20): Residual(width=64, depth=3),
+    ("separable", 6): Residual(width=32, depth=2, stem_stride=2),
 }
 """By about how many times a forward pass costs that student's, both in fp32 and torch's default layout."""
 
@@ -58,6 +60,8 @@ class Arm:
     """Processes that prepare samples, in torchdistill."""
     plan: Plan | None = None
     """Limbeck's, once it is measured."""
+    teacher: Path | None = None
+    """Weights of its teacher; none: random ones."""
     stored: bool = True
     """Whether Limbeck asks its teacher once; otherwise it asks about every view, as the others do."""
 
@@ -100,9 +104,12 @@ class Task:
         return _small_cnn(self.shape[0], self.classes)
 
     def teacher(self, arm: Arm) -> nn.Module:
-        """An arm's teacher in eval mode, untrained: what it answers does not change what asking it costs."""
+        """An arm's teacher in eval mode."""
         with drawing(0):
-            return TEACHERS[arm.student, arm.ratio].build(self.shape, self.classes).eval()
+            module = TEACHERS[arm.student, arm.ratio].build(self.shape, self.classes).eval()
+        if arm.teacher is not None:
+            module.load_state_dict(load_file(arm.teacher))
+        return module
 
     def stream(self, view: View, seed: int = 0) -> Stream:
         """The batches, which are the same in every arm."""

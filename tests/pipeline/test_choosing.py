@@ -94,13 +94,31 @@ def test_where_nothing_is_close_the_teacher_is_asked_plainly(context: Context) -
     assert (found.way.agreement, found.way.kl_nats) == (1.0, 0.0)
 
 
-def rounded(error: float) -> tuple[np.ndarray, np.ndarray, choosing.Way]:
+def rounded(
+    error: float, *, samples: int = 1000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, choosing.Way]:
     """Answers with an error, the right ones, and what the check found."""
-    random = np.random.default_rng(0)
-    exact = random.normal(0, 4, (1000, CLASSES)).astype(np.float32)
+    random = np.random.default_rng(seed)
+    exact = random.normal(0, 4, (samples, CLASSES)).astype(np.float32)
     answers = exact + random.uniform(-error, error, exact.shape).astype(np.float32)
     near = choosing.agreement(answers, exact), choosing.kl_nats(answers, exact)
-    return answers, exact, choosing.Way(BF16, 1000, *near, ms_per_example=0.5)
+    return answers, exact, choosing.Way(BF16, samples, *near, ms_per_example=0.5)
+
+
+@pytest.mark.parametrize("error", [0.01, 0.02, 0.05])
+def test_the_margin_of_a_small_sample_leaves_few_wrong_classes_among_many_others(error: float) -> None:
+    margin = choosing._margin(*rounded(error)[:2])
+    answers, exact, way = rounded(error, samples=200_000, seed=1)
+    sure = ~choosing.doubtful(torch.from_numpy(answers), margin).numpy()
+    wrong = (answers.argmax(1) != exact.argmax(1)) & sure
+    assert 1 - way.agreement > 1e-3
+    assert wrong.mean() < 2 * choosing.MOST_WRONG
+    assert sure.mean() > 1 - 2 * error  # and it is no larger than it has to be
+
+
+def test_answers_without_an_error_need_no_margin() -> None:
+    _, exact, _ = rounded(0.0)
+    assert choosing._margin(exact, exact) == 0.0
 
 
 def test_a_few_wrong_classes_are_cured_by_asking_twice_where_it_is_doubtful() -> None:
