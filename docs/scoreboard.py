@@ -135,9 +135,16 @@ def _parts(board: Mapping[str, Any]) -> Iterator[str]:
     free = [row for row in board["rows"] if row["column"] == "data-free"]
     if free:
         yield "## Without data\n\nThe student sees only images that were made from the teacher."
-        yield table(
-            ("made by", "accuracy", "share of the teacher's", "seeds", "s to make them"), map(_free, free)
+        columns = (
+            "made by",
+            "student's steps",
+            "accuracy",
+            "share of the teacher's",
+            "seeds",
+            "s to make them",
         )
+        pools = board["setting"]["data_free"]
+        yield table(columns, [_free(row, pools[row["method"]]) for row in free])
     if board["failed"]:
         yield "## Failed\n\n" + table(("training", "error"), [tuple(one.values()) for one in board["failed"]])
     yield origin(board)
@@ -159,10 +166,11 @@ def _line(row: Row) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _free(row: Row) -> tuple[str, ...]:
+def _free(row: Row, pool: Row) -> tuple[str, ...]:
     share = row["share_of_teacher"]
     kept = f"{share['value']:.3f} ({share['low']:.3f} to {share['high']:.3f})"
-    return row["method"], _accuracy(row), kept, str(row["seeds"]), f"{row['making_seconds']:.0f}"
+    steps = f"{pool['training']['steps']:,}"
+    return row["method"], steps, _accuracy(row), kept, str(row["seeds"]), f"{row['making_seconds']:.0f}"
 
 
 def _against(found: Row | None) -> str:

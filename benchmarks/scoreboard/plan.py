@@ -111,7 +111,7 @@ def _published(seeds: tuple[int, ...]) -> Iterator[Shard]:
 
 def _data_free(seeds: tuple[int, ...]) -> Iterator[Shard]:
     for seed in seeds:
-        for maker in data_free.MAKERS:
+        for maker in data_free.POOLS:
             yield Shard(maker, FIRST_PAIR, "data-free", 0, seed)
 
 

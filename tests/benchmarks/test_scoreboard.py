@@ -373,5 +373,5 @@ class TestRunner:
 
 
 def test_makers_of_data_are_part_of_the_setting() -> None:
-    assert set(data_free.setting()) == set(data_free.MAKERS)
+    assert set(data_free.setting()) == set(data_free.POOLS)
     json.dumps(data_free.setting())
