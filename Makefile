@@ -18,11 +18,11 @@ test: setup  ## formatting, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long"
 
 test-all: setup  ## the long fault and contract matrix too, and the laws on more drawn examples
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m long
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "hypothesis and not long" --hypothesis-profile=limbeck-long
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -m long
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -m "hypothesis and not long" --hypothesis-profile=limbeck-long
 
 bench: $(BENCH_STAMP)  ## make bench NAME=engine: beside its peers, writes benchmarks/results/NAME.json
 	test -n "$(NAME)" || { echo "Name one: make bench NAME=engine (or store, stored_epoch)"; exit 2; }

@@ -186,8 +186,8 @@ def _notes(reads: Seconds) -> list[str]:
         "them up with numpy's search in sorted ids. `told the place`: the same without any look-up, which Limbeck's "
         "reader cannot leave out. `fastest_over_random_read` is the quickest peer's time over Limbeck's: "
         "above 1, Limbeck is quicker; within 1.3 times means at least 0.769.",
-        "Limbeck writes checksums, and each block to the disk before the next; numpy writes one file and waits for "
-        "the disk once, or after each block.",
+        "Limbeck writes ids, manifest and a checksum for each block beside the answers, and waits for the disk for "
+        "each of these four files; numpy writes one file and waits for the disk once, or after each block.",
         *(slower or ["No peer is quicker."]),
     ]
 

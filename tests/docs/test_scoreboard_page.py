@@ -62,6 +62,7 @@ def results(tmp_path: Path) -> Path:
         "setting": {
             "trials": [1.0, 0.25, 4.0], "seeds": [0, 1, 2],
             "pairs": {"cnn-cnn": {"steps": 7, "batch_examples": 64, "labels": 5000}},
+            "data_free": {"generator": {"training": {"steps": 1200}}},
             "does_not_apply": [["overhaul", "vit-cnn", "it needs a ReLU"]],
         },
     }  # fmt: skip
@@ -97,7 +98,7 @@ def test_the_reading_follows_from_the_numbers(scoreboard: ModuleType, results: P
     assert "the highest mean is that of hint; 2 further methods cannot be told from it" in page
     assert "2 of 3 methods beat themselves with a random teacher. Not shown to: similarity." in page
     assert "ValueError: no" in page
-    assert "0.910 (0.900 to 0.920)" in page
+    assert "| generator | 1,200 | 0.7000 (0.6900 to 0.7100) | 0.910 (0.900 to 0.920) | 3 | 99 |" in page
     assert "| `methods_on_the_board` | 3 |  |  | methods | higher | 40 | no |" in page
 
 
