@@ -22,7 +22,7 @@ from limbeck.methods import KD, Method
 from limbeck.recipe import SGD, OneCycle, Training
 from limbeck.teachers import LiveTeacher
 from limbeck.training.inversion import Inversion, invert
-from limbeck.training.made import collected, mixed
+from limbeck.training.made import collected, mixed, pasted
 from limbeck.training.synthesis import Synthesis, synthesise
 
 BATCH_EXAMPLES: Final = 128
@@ -48,6 +48,7 @@ class Pool:
 
     makers: tuple[Maker, ...]
     mixtures: int
+    pasted: int
     steps: int
 
     @property
@@ -68,9 +69,11 @@ _GENERATOR: Final = Maker(
 _INVERSION: Final = Maker(Inversion(steps=100, batch_examples=250, flip=True), samples=1_000)
 
 POOLS: Final = {
-    "generator": Pool((_GENERATOR,), mixtures=40_000, steps=_FEW_STEPS),
-    "inversion": Pool((_INVERSION,), mixtures=20_000, steps=_FEW_STEPS),
-    "generator and inversion": Pool((_GENERATOR, _INVERSION), mixtures=100_000, steps=_MANY_STEPS),
+    "generator": Pool((_GENERATOR,), mixtures=40_000, pasted=0, steps=_FEW_STEPS),
+    "inversion": Pool((_INVERSION,), mixtures=20_000, pasted=0, steps=_FEW_STEPS),
+    "generator and inversion": Pool(
+        (_GENERATOR, _INVERSION), mixtures=50_000, pasted=200_000, steps=_MANY_STEPS
+    ),
 }
 
 
@@ -83,6 +86,7 @@ def setting() -> dict[str, Any]:
                 for maker in pool.makers
             ],
             "mixtures": pool.mixtures,
+            "pasted": pool.pasted,
             "training": pool.training.model_dump(mode="json"),
         }
         for name, pool in POOLS.items()
@@ -113,7 +117,8 @@ def fit(bench: Bench, pair: PairOfModels, row: str, *, seed: int) -> tuple[Outco
 def _images(bench: Bench, teacher: LiveTeacher, pool: Pool, seed: int) -> Tensor:
     """Images as bytes."""
     inputs = torch.cat([_made(bench, teacher, maker, seed) for maker in pool.makers])
-    return bench.preprocessing.raw(torch.cat([inputs, mixed(inputs, pool.mixtures, seed=seed)]))
+    between = mixed(inputs, pool.mixtures, seed=seed)
+    return bench.preprocessing.raw(torch.cat([inputs, between, pasted(inputs, pool.pasted, seed=seed)]))
 
 
 def _made(bench: Bench, teacher: LiveTeacher, maker: Maker, seed: int) -> Tensor:
