@@ -16,7 +16,7 @@ from limbeck.data import Arrays, Augmentation, Preprocessing, Stream
 from limbeck.errors import NonFiniteLossError, TeacherError, UserError
 from limbeck.models import state_digest
 from limbeck.training.inversion import Inversion, invert
-from limbeck.training.made import Made, collected, mixed
+from limbeck.training.made import Made, collected, mixed, pasted
 from limbeck.training.synthesis import Synthesis, synthesise
 
 Maker = Callable[..., Iterator[Made]]
@@ -184,6 +184,32 @@ def test_a_mixture_lies_between_two_inputs_and_is_drawn_from_the_seed() -> None:
     assert 0 <= shares.min() < 0.1 < 0.9 < shares.max() <= 1
     assert torch.equal(found, mixed(ends, 1000, seed=3))
     assert not torch.equal(found, mixed(ends, 1000, seed=4))
+
+
+def test_a_rectangle_of_another_image_is_pasted_and_drawn_from_the_seed() -> None:
+    images = torch.arange(5.0)[:, None, None, None].expand(5, 2, 12, 16).contiguous()
+    found = pasted(images, 500, seed=3)
+    assert found.shape == (500, 2, 12, 16)
+    assert torch.equal(found[:, 0], found[:, 1])  # the same rectangle in every channel
+    for image in found[:, 0]:
+        values, counts = image.unique(return_counts=True)
+        assert len(values) <= 2
+        other = image == values[counts.argmin()]
+        rows, columns = other.any(1).nonzero()[:, 0], other.any(0).nonzero()[:, 0]
+        if len(values) == 2 and int(other.sum()) == len(rows) * len(
+            columns
+        ):  # the rectangle is the smaller part
+            assert len(rows) <= 9
+            assert len(columns) <= 12
+    two = torch.tensor([len(image.unique()) for image in found[:, 0]])
+    assert 0.6 < float((two == 2).double().mean()) < 1  # of five images, one in five draws has the same twice
+    assert torch.equal(found, pasted(images, 500, seed=3))
+    assert not torch.equal(found, pasted(images, 500, seed=4))
+
+
+def test_pasting_takes_images_of_any_size_and_none_of_them() -> None:
+    assert pasted(torch.rand(3, 1, 1, 1), 4).shape == (4, 1, 1, 1)
+    assert pasted(torch.rand(3, 1, 8, 8), 0).shape == (0, 1, 8, 8)
 
 
 @every_maker

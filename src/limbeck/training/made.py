@@ -75,8 +75,8 @@ def pasted(
 ) -> Float[Tensor, "pasted channels height width"]:
     """Images with a rectangle of another in them, so that a student hears its teacher about parts and their places.
 
-    Both images are drawn at random, and so is the rectangle: its sides from a quarter to three quarters of the image's,
-    its first corner in the first three quarters; what leaves the image is cut off.
+    Both images are drawn at random, and so is the rectangle: its sides from a quarter to three quarters of the
+    image's, its first corner in the first three quarters; what leaves the image is cut off.
 
     Args:
         images: At least one.
