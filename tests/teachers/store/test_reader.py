@@ -28,6 +28,16 @@ def test_truncation_is_detected_with_both_lengths(key, fill):
         open_store(key)
 
 
+def test_missing_notes_are_told_without_reading_the_answers(key, fill):
+    folder = fill(key).folder
+    folder.notes_path.write_bytes(b"".join(folder.notes_path.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.raises(
+        StoreError, match=r"damaged: notes.jsonl tells of 3 of 5 shards\. Run `limbeck label`"
+    ):
+        open_store(key)
+    assert "3 of 5" in str(list_stores()[0].problem)
+
+
 @pytest.mark.parametrize("place", [0, 143, 144, 599])
 def test_one_flipped_bit_anywhere_is_detected_and_the_shard_named(place, key, fill):
     file = fill(key).folder.answers

@@ -189,16 +189,19 @@ def check_length(folder: StoreFolder) -> None:
     """See whether all answers are there, without reading them.
 
     Raises:
-        StoreError: If the store is incomplete or truncated.
+        StoreError: If the store is incomplete or truncated, or notes are missing.
     """
-    name = f"The store {folder.path}"
+    name, held = f"The store {folder.path}", len(folder.notes())
     if not folder.answers.is_file():
-        held = len(folder.notes())
         raise StoreError(f"{name} is incomplete: {held} of {len(folder.shards)} shards are there. {_CURE}")
     expected, found = folder.size, folder.answers.stat().st_size
     if found != expected:
         word = "truncated" if found < expected else "too long"
         raise StoreError(f"{name} is {word}: answers.bin has {found} bytes, expected {expected}. {_CURE}")
+    if held != len(folder.shards):
+        raise StoreError(
+            f"{name} is damaged: notes.jsonl tells of {held} of {len(folder.shards)} shards. {_CURE}"
+        )
 
 
 class _Part:
