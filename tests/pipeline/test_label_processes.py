@@ -9,6 +9,7 @@ import pytest
 
 from limbeck.errors import UserError
 from limbeck.files import cache_home
+from limbeck.pipeline import context as context_module
 from limbeck.pipeline.arms import student_arms
 from limbeck.pipeline.context import Context
 from limbeck.pipeline.folder import RunFolder
@@ -41,7 +42,19 @@ def test_two_processes_leave_the_same_answers_as_one_and_a_url_serves_another_ma
     assert asked == [asked[0], asked[0], 0]
 
 
-def test_a_teacher_that_exists_only_in_python_is_asked_by_one_process(quick: Any, tmp_path: Any) -> None:
+def test_more_processes_than_cores_are_refused_before_anything_is_done(
+    tiny: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context_module, "cores", lambda: 4)
+    with pytest.raises(UserError, match=r"processes is 5, expected at most 4, the cores .* Ask for fewer"):
+        list(events(load(tiny), tmp_path / "run", until="label", processes=5))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_that_exists_only_in_python_is_asked_by_one_process(
+    quick: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context_module, "cores", lambda: 2)
     done = Context.reopened(RunFolder(quick.out))
     objects = Objects(teacher=done.teacher_module)
     with pytest.raises(UserError, match="2 processes cannot ask a teacher that exists only in this one"):

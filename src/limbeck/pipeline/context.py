@@ -24,7 +24,7 @@ from limbeck.recipe import load as load_recipe
 from limbeck.taps import refuse_uncompilable
 from limbeck.teachers import StoredTeacher, outside_fold
 from limbeck.teachers.store import Store
-from limbeck.threads import refuse_dynamic_threads
+from limbeck.threads import cores, refuse_dynamic_threads
 from limbeck.training.terms import TeacherView
 from limbeck.types import digest
 
@@ -60,6 +60,11 @@ class Context:
     def refuse_early(self) -> None:
         """Refuse what needs no data to be known wrong."""
         refuse_dynamic_threads()
+        if self.processes > cores():
+            raise UserError(
+                f"processes is {self.processes}, expected at most {cores()}, the cores that there are: each "
+                "asks in a thread of its own and holds the teacher in memory. Ask for fewer."
+            )
         plan = self.recipe.plan
         if plan is not None and any(each.compile for each in (plan.teacher, plan.label, plan.student)):
             refuse_uncompilable()
