@@ -59,6 +59,15 @@ def test_how_many_samples_count_under_importance_weights(recipe: Path, slope: fl
     assert text.endswith("(with a teacher that is not trained yet)")
 
 
+def test_a_term_that_moves_nothing_is_warned_of(recipe: Path) -> None:
+    said = found(recipe, "method={kd: {weight: 0}, ce: {}}")["gradient"]
+    assert "kd 0%, ce 100%" in said[0]
+    assert said[1].startswith(
+        "warning: kd moves no weight of the student: what it compares is alike whatever"
+    )
+    assert not any(text.startswith("warning") for text in found(recipe)["gradient"])
+
+
 def test_nothing_is_written(recipe: Path, tmp_path: Path, cache: Path) -> None:
     before = set(tmp_path.rglob("*"))
     found(recipe)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import torch
 
@@ -24,14 +23,12 @@ from limbeck.pipeline.context import Context
 from limbeck.pipeline.events import Event, Noted
 from limbeck.pipeline.predict import logits_of
 from limbeck.pipeline.teacher import given_teacher, labels_of, weak
-from limbeck.pipeline.weighing import sample_texts, term_texts
+from limbeck.pipeline.weighing import Level, sample_texts, term_texts
 from limbeck.recipe import Execution
 from limbeck.teachers import LiveTeacher
 from limbeck.threads import cores
 from limbeck.training import TrainState, estimate, start
 from limbeck.types import Teacher
-
-Level = Literal["ok", "warning"]
 
 _ID_BYTES = 8
 _MEGABYTE = 1e6
@@ -184,8 +181,8 @@ def _student(context: Context, answering: Mapping[str, Teacher]) -> Iterator[Fin
     ready = arm.answerer == TEACHER and given_teacher(context) is not None
     note = "" if ready else " (with a teacher that is not trained yet)"
     view = context.teacher_view
-    for text in term_texts(state, stream, teacher, execution=_exact(), view=view):
-        yield Finding("gradient", f"{text}{note}")
+    for text, level in term_texts(state, stream, teacher, execution=_exact(), view=view):
+        yield Finding("gradient", f"{text}{note}", level)
     for text in sample_texts(state, stream, teacher, view=view):
         yield Finding("samples", f"{text}{note}")
 
