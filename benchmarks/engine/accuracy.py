@@ -69,7 +69,7 @@ def fit(one: WholeTraining) -> dict[str, Any]:
 
 def trained_teacher(task: Task) -> nn.Module:
     """The teacher, trained on all labels."""
-    return task.teacher(replace(LIMBECK, teacher=trained_weights(LIMBECK, Task.fashion_mnist())))
+    return task.teacher(replace(LIMBECK, teacher=trained_weights(LIMBECK)))
 
 
 def right(record: dict[str, Any]) -> NDArray[np.float64]:

@@ -8,11 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
-
-import torch
 
 from benchmarks.engine.ours import Labelling, measured_plan
 from benchmarks.engine.task import BATCH_EXAMPLES, EPOCH_EXAMPLES, EPOCHS, FIXED_VIEWS, PLAIN, Arm, Task
@@ -76,7 +73,7 @@ def measured(row: Row, repetitions: int = REPETITIONS) -> dict[str, Any]:
 def planned(arms: Sequence[Arm]) -> list[Arm]:
     """The arms, with their trained teacher and the plan that Limbeck measures: once for all, in another process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        teacher = pool.submit(_teacher, arms[0]).result()
+        teacher = pool.submit(trained_weights, arms[0]).result()
         taught = [replace(arm, teacher=teacher) for arm in arms]
         asked = [arm for arm in taught if arm.framework == "limbeck" and arm.execution is None]
         plan = pool.submit(_measured_plan, asked[0]).result() if asked else None
@@ -113,11 +110,6 @@ def total_seconds(row: Row, found: dict[str, Any], name: str, clock: str) -> lis
 def best(row: Row, found: dict[str, Any], names: Sequence[str], clock: str) -> str:
     """The fastest of some arms."""
     return min(names, key=lambda name: median(total_seconds(row, found, name, clock)))
-
-
-def _teacher(arm: Arm) -> Path:
-    torch.set_num_threads(1)
-    return trained_weights(arm, Task.fashion_mnist())
 
 
 def _measured_plan(arm: Arm) -> Plan:

@@ -64,14 +64,14 @@ def board(records: Mapping[str, Record], teachers: Mapping[str, NDArray[np.float
 
 
 def _data_free(done: Finished, teachers: Mapping[str, NDArray[np.float64]]) -> Iterator[Row]:
-    for maker in data_free.POOLS:
-        pieces = [Shard(maker, FIRST_PAIR, "data-free", 0, seed) for seed in SEEDS]
+    for pool in data_free.POOLS:
+        pieces = [Shard(pool, FIRST_PAIR, "data-free", 0, seed) for seed in SEEDS]
         records = {shard.seed: done[shard.key] for shard in pieces if shard.key in done}
         if records:
             ours = Results(records)
             kept = retention(np.stack(list(ours.scores.values())), teachers[FIRST_PAIR])
             yield {
-                "method": maker,
+                "method": pool,
                 "pair": FIRST_PAIR,
                 "column": "data-free",
                 "control": False,

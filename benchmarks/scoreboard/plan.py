@@ -111,8 +111,8 @@ def _published(seeds: tuple[int, ...]) -> Iterator[Shard]:
 
 def _data_free(seeds: tuple[int, ...]) -> Iterator[Shard]:
     for seed in seeds:
-        for maker in data_free.POOLS:
-            yield Shard(maker, FIRST_PAIR, "data-free", 0, seed)
+        for pool in data_free.POOLS:
+            yield Shard(pool, FIRST_PAIR, "data-free", 0, seed)
 
 
 def _trials(row: str, pair: str) -> Iterator[Shard]:

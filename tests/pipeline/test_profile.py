@@ -44,7 +44,9 @@ def check(out: Path, weights: dict[str, str], expected: dict[str, str]) -> None:
         assert "limbeck: validation" not in names
     seconds = sum(record["seconds"] for record in records.values())
     other = sum(record["parts"]["other"] for record in records.values())
-    assert other < 0.75 * seconds  # of tenths of a second, in which a busy machine may interrupt anything
+    assert (
+        other < 0.5 * seconds
+    )  # of all jobs: each takes tenths of a second, and a busy machine interrupts one
 
 
 @pytest.mark.usefixtures("in_turn")

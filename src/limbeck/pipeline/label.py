@@ -50,7 +50,7 @@ def ask(context: Context, answerer: str, *, stage: str) -> Iterator[Event]:
         asking = shared(context, asking, lambda other: targets_key(context, teacher, other, keep))
         if asking != found.asking:
             teacher = live(context, asking, answerer)
-            yield Noted(stage, f"so that all who fill the store give the same bits: {described(asking)}")
+            yield Noted(stage, f"asked in the way that all who fill this store share: {described(asking)}")
         key = targets_key(context, teacher, asking, keep)
         held = yield from _fill(context, key, teacher, asking, answerer, stage)
     facts = {

@@ -13,7 +13,7 @@ from limbeck.errors import DiskError
 from limbeck.teachers.store import FixedViews, label, labelling, list_stores, open_store, store_key
 
 SHARD = 12
-VIEWS = 40
+VIEWS = 40  # so that a shard is larger than a page
 
 
 @pytest.fixture
@@ -39,9 +39,7 @@ def fill_up(disk: Path) -> Path:
 def test_a_disk_that_fills_up_while_asking_keeps_whole_shards_and_the_rest_is_asked_later(
     disk, teacher, pool, preprocessing, monkeypatch
 ):
-    views = FixedViews(
-        views=VIEWS, seed=0, augmentation=Augmentation(shift=1)
-    )  # a shard is larger than a page
+    views = FixedViews(views=VIEWS, seed=0, augmentation=Augmentation(shift=1))
     key = store_key(teacher, pool, preprocessing, view=views, keep="float32")
     monkeypatch.setattr(labelling, "_check_space", lambda *_: None)  # somebody else fills it after that
     given = {"batch_examples": 4, "shard_records": SHARD, "cache": disk}
